@@ -1,0 +1,15 @@
+/* context.h - what a gmm_context holds; made by core/context.c, read by cpu and threads. */
+/* SPDX-License-Identifier: MIT */
+#ifndef GMM_CONTEXT_H
+#define GMM_CONTEXT_H
+
+#include "gathermm/gathermm.h"
+
+struct gmm_context {
+    int32_t threads;   /* 0: OpenMP's default */
+    uint32_t cpu_mask; /* gmm_cpu bits to leave unused, beyond GMM_CPU_MASK */
+    gmm_parallel_for *parallel_for;
+    void *parallel_for_user;
+};
+
+#endif
