@@ -1,0 +1,23 @@
+/* outer_f32_avx512.c - 14 x 32 f32 tile: 28 sums, 2 weights, 1 broadcast in 32 registers. */
+/* SPDX-License-Identifier: MIT */
+#include "cpu/cpu.h"
+#include "kernels/avx512/vec_avx512.h"
+#include "kernels/kernel.h"
+
+#define OUTER_MR 14
+#define OUTER_NV 2
+#define OUTER_ROW_STEPS 1, 2, 4, 8, 14
+#define OUTER_CASES OUTER_CASE(1) OUTER_CASE(2) OUTER_CASE(4) OUTER_CASE(8) OUTER_CASE(14)
+#include "kernels/bodies/outer_f32_body.h"
+
+extern const gmm_kernel gmm_outer_f32_avx512;
+const gmm_kernel gmm_outer_f32_avx512 = {
+    .name = "outer_f32_avx512",
+    .body = "outer",
+    .reads = "f32",
+    .needs = GMM_CPU_AVX2 | GMM_CPU_AVX512,
+    .mr = OUTER_MR,
+    .nr = 16 * OUTER_NV,
+    .row_steps = outer_row_steps,
+    .outer = outer_f32,
+};

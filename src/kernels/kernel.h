@@ -1,0 +1,84 @@
+/* kernel.h - what a micro-kernel is: one const descriptor, defined in a file of its own and listed in kernel_list.h.
+ * SPDX-License-Identifier: MIT
+ *
+ * There are two bodies, and they compute the same sums in the same order (docs/numerics.md): GMM_CLASSES running sums,
+ * class c over k = c, c + 16, c + 32, ..., added at the end in the tree +8, +4, +2, +1.
+ *
+ *   dot    few rows: lanes along K, one lane a class; reads weight rows as they lie.
+ *   outer  many rows: lanes along N, one class at a time, from packed panels. With one class instead of sixteen it is
+ * the plain sum in order of K, for weights that lie [K, N].
+ *
+ * Kernels are stateless, allocate nothing, know no threads. Both take K in blocks and keep their sums in the caller's
+ * memory in between, so that scratch does not grow with K; a block that is not the last has a multiple of 16 elements.
+ */
+#ifndef GMM_KERNEL_H
+#define GMM_KERNEL_H
+
+#include <stdint.h>
+
+#include "gathermm/gathermm.h"
+
+enum {
+    GMM_CLASSES = 16,  /* running sums of the dot layout, on every instruction set */
+    GMM_PANEL = 32,    /* columns of a packed panel of weights, on every instruction set */
+    GMM_DOT_ROWS = 16, /* the most rows in one call of a dot kernel */
+    GMM_MAX_MR = 16    /* no outer kernel has more rows */
+};
+
+/* One call of a dot kernel: rows x columns sums over one block of K. */
+typedef struct gmm_dot {
+    int64_t rows; /* 1 to GMM_DOT_ROWS */
+    int64_t columns;
+    int64_t k;             /* elements in this block */
+    const float *const *x; /* [rows]: the rows of lhs, at this block */
+    const float *w;        /* columns weight rows, at this block */
+    int64_t w_stride;
+    float *sums; /* [columns][rows][16]: class sums between blocks; unused when first and last */
+    bool first, last;
+    float *out; /* [rows][out_stride]: written when last */
+    int64_t out_stride;
+} gmm_dot;
+
+/* One call of an outer kernel: up to mr x GMM_PANEL sums over one block of K. */
+typedef struct gmm_outer {
+    int64_t rows;    /* 1 to mr: rows of the result; a has gmm_outer_rows() of them, the rest zero */
+    int64_t classes; /* GMM_CLASSES or 1 */
+    int64_t k;       /* elements in this block */
+    const float *a;  /* packed lhs: class after class, element after element, gmm_outer_rows() rows each */
+    const float *b;  /* packed weights: class after class, element after element, GMM_PANEL columns each */
+    float *sums;     /* [classes][mr][GMM_PANEL]: class sums between blocks and classes */
+    bool first, last;
+    float *out; /* [rows][GMM_PANEL]: written when last */
+} gmm_outer;
+
+typedef struct gmm_kernel {
+    const char *name;         /* body_format_isa: also the file's name and, after gmm_, the symbol's */
+    const char *body;         /* "dot" or "outer" */
+    const char *reads;        /* the weight format that it reads: "f32" for decoded weights of every format */
+    uint32_t needs;           /* gmm_cpu bits: every feature that the code uses */
+    int32_t mr, nr;           /* rows and columns that it holds in registers */
+    const uint8_t *row_steps; /* outer: the row counts that it is compiled for, rising, mr last */
+    void (*dot)(const gmm_dot *call);
+    void (*outer)(const gmm_outer *call);
+} gmm_kernel;
+
+/* Every kernel, best first, NULL at the end; built from kernel_list.h. */
+extern const gmm_kernel *const gmm_kernels[];
+
+/* Rows that a packed lhs panel has: `rows` rounded up to one of the kernel's steps. */
+static inline int64_t gmm_outer_rows(const gmm_kernel *kernel, int64_t rows)
+{
+    const uint8_t *step = kernel->row_steps;
+
+    while (*step < rows)
+        step++;
+    return *step;
+}
+
+/* Elements of class c in a block of k. */
+static inline int64_t gmm_class_length(int64_t k, int64_t classes, int64_t c)
+{
+    return (k - c + classes - 1) / classes;
+}
+
+#endif

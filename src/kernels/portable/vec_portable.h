@@ -1,0 +1,72 @@
+/* vec_portable.h - the vector vocabulary of the shared bodies in C that any CPU runs: sixteen f32 lanes in four quads.
+ * SPDX-License-Identifier: MIT
+ *
+ * There is no fma here: without the instruction it is a slow library call. Multiply and add round separately, so this
+ * vocabulary's sums differ from the others' in the last bits, within the same bound. GCC and clang turn a quad into one
+ * register of SSE2, NEON, AltiVec or, elsewhere, into four. */
+#ifndef GMM_VEC_PORTABLE_H
+#define GMM_VEC_PORTABLE_H
+
+#include <stdint.h>
+#include <string.h>
+
+typedef float quad __attribute__((vector_size(16)));
+
+typedef struct {
+    quad part[4];
+} vf32;
+
+static inline vf32 vf32_zero(void)
+{
+    return (vf32){{{0}, {0}, {0}, {0}}};
+}
+
+static inline vf32 vf32_load(const float *p)
+{
+    vf32 v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void vf32_store(float *p, vf32 v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+static inline vf32 vf32_all(float x)
+{
+    quad all = {x, x, x, x};
+
+    return (vf32){{all, all, all, all}};
+}
+
+static inline vf32 vf32_add(vf32 a, vf32 b)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        a.part[i] = a.part[i] + b.part[i];
+    return a;
+}
+
+/* a * b + c, rounded twice. */
+static inline vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        c.part[i] = a.part[i] * b.part[i] + c.part[i];
+    return c;
+}
+
+/* As vf32_fma in the first `count` lanes, from count elements of memory each; c in the others. */
+static inline vf32 vf32_fma_first(int64_t count, const float *a, const float *b, vf32 c)
+{
+    float lanes[16];
+
+    vf32_store(lanes, c);
+    for (int64_t i = 0; i < count; i++)
+        lanes[i] = a[i] * b[i] + lanes[i];
+    return vf32_load(lanes);
+}
+
+#endif
