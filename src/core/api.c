@@ -1,0 +1,76 @@
+/* api.c - the public calls for products: check, plan, run. */
+/* SPDX-License-Identifier: MIT */
+#include "base/error.h"
+#include "core/call.h"
+
+gmm_status gmm_run(const gmm_context *context, const gmm_product *product, gmm_array *out)
+{
+    gmm_status status;
+    gmm_call call;
+    gmm_view view;
+    gmm_plan plan;
+
+    if ((status = gmm_call_check(product, &call)) || (status = gmm_call_check_output(product, &call, out, &view)))
+        return status;
+    status = gmm_plan_make(context, &call, &plan);
+    if (!status)
+        status = gmm_plan_run(context, &call, &plan, &view);
+    gmm_plan_free(&plan);
+    return status;
+}
+
+gmm_status gmm_result_spec(const gmm_product *product, gmm_array_spec *spec)
+{
+    gmm_call call;
+    gmm_status status = gmm_call_check(product, &call);
+
+    if (status)
+        return status;
+    if (!spec)
+        return gmm_fail(GMM_ERR_NULL, "spec is NULL");
+    gmm_call_spec(&call, spec);
+    return GMM_OK;
+}
+
+gmm_status gmm_gather_mm(const gmm_context *context, const gmm_array *a, const gmm_array *b,
+                         const gmm_array *lhs_indices, const gmm_array *rhs_indices, bool sorted_indices,
+                         gmm_array *out)
+{
+    if (!a || !b)
+        return gmm_fail(GMM_ERR_NULL, "%s is NULL", a ? "b" : "a");
+    return gmm_run(context,
+                   &(gmm_product){
+                       .size = sizeof(gmm_product),
+                       .lhs = a,
+                       .rhs = b,
+                       .lhs_indices = lhs_indices,
+                       .rhs_indices = rhs_indices,
+                       .sorted_indices = sorted_indices,
+                   },
+                   out);
+}
+
+gmm_status gmm_gather_qmm(const gmm_context *context, const gmm_array *x, const gmm_quantized *w,
+                          const gmm_array *lhs_indices, const gmm_array *rhs_indices, bool transpose,
+                          bool sorted_indices, gmm_array *out)
+{
+    if (!x || !w)
+        return gmm_fail(GMM_ERR_NULL, "%s is NULL", x ? "w" : "x");
+    return gmm_run(context,
+                   &(gmm_product){
+                       .size = sizeof(gmm_product),
+                       .lhs = x,
+                       .quantized = w,
+                       .transpose = transpose,
+                       .lhs_indices = lhs_indices,
+                       .rhs_indices = rhs_indices,
+                       .sorted_indices = sorted_indices,
+                   },
+                   out);
+}
+
+gmm_status gmm_quantized_matmul(const gmm_context *context, const gmm_array *x, const gmm_quantized *w, bool transpose,
+                                gmm_array *out)
+{
+    return gmm_gather_qmm(context, x, w, NULL, NULL, transpose, false, out);
+}

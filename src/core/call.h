@@ -1,0 +1,97 @@
+/* call.h - a product on its way through the stages: check fills a gmm_call, plan a gmm_plan, run carries it out. */
+/* SPDX-License-Identifier: MIT */
+#ifndef GMM_CALL_H
+#define GMM_CALL_H
+
+#include "base/array.h"
+#include "core/weights.h"
+#include "formats/format.h"
+#include "kernels/kernel.h"
+
+/* Where the index of a product comes from: an index array, or the numbers 0..n-1 in the shape of an operand's batch.
+ * Strides run over the batch shape of the product; 0 along broadcast axes. */
+typedef struct gmm_indices {
+    const char *name; /* for messages */
+    gmm_view view;    /* unused when data is NULL: then an offset is itself the index */
+    int64_t strides[GMM_MAX_NDIM];
+    int64_t matrices; /* valid indices are [0, matrices) */
+} gmm_indices;
+
+/* A product whose arguments are valid. */
+typedef struct gmm_call {
+    gmm_view lhs; /* as given, or with a row axis put before a 1-D one */
+    gmm_view rhs; /* dense matrices, or packed codes */
+    gmm_view scales, biases;
+    gmm_weights weights;
+    gmm_dtype dtype; /* T: the promoted type of the operands */
+    bool quantized;
+    bool dot; /* the layout: weights run along K (dot), or along N (outer) */
+    int64_t m, n, k;
+    int32_t batch_ndim;
+    int64_t batch_shape[GMM_MAX_NDIM]; /* P */
+    int64_t products;                  /* its size */
+    gmm_indices lhs_indices, rhs_indices;
+    bool drop_m, drop_n; /* 1-D operands: axes that the result does not have */
+} gmm_call;
+
+/* Check all of a product but the values of its indices and the output. Statuses as gmm_run. */
+gmm_status gmm_call_check(const gmm_product *product, gmm_call *call);
+
+/* The shape and the type of the result. */
+void gmm_call_spec(const gmm_call *call, gmm_array_spec *spec);
+
+/* Check the output against a checked call and make its view, with row and column axes in place: ndim is batch_ndim + 2.
+ */
+gmm_status gmm_call_check_output(const gmm_product *product, const gmm_call *call, const gmm_array *out,
+                                 gmm_view *view);
+
+/* The value at an offset of an index array; values that no int64 holds come as -1, which is as invalid. */
+int64_t gmm_index_load(const gmm_view *view, int64_t offset);
+
+/* Index of product number `product` of [0, products). */
+int64_t gmm_indices_at(const gmm_indices *indices, const gmm_call *call, int64_t product);
+
+/* GMM_ERR_INDEX if any element of the index array is not in [0, matrices). */
+gmm_status gmm_indices_check(const gmm_indices *indices);
+
+/* Some rows that are multiplied with the same matrix. */
+typedef struct gmm_group_of_rows {
+    int64_t matrix; /* flat number in rhs */
+    int64_t first;  /* position in gmm_plan.order of the first of its products */
+    int64_t rows;   /* products * m */
+} gmm_group_of_rows;
+
+/* A piece of work for one thread: some rows of a group times some columns, by one of the two bodies. */
+typedef struct gmm_item {
+    const gmm_group_of_rows *group;
+    bool outer;
+    int64_t row, rows;
+    int64_t column, columns;
+} gmm_item;
+
+/* How a call will be carried out. */
+typedef struct gmm_plan {
+    const gmm_kernel *dot, *outer;
+    int64_t *order;       /* products, sorted by matrix, stable */
+    int64_t *lhs_offsets; /* per product: where its lhs matrix begins, in elements */
+    gmm_group_of_rows *groups;
+    int64_t group_count;
+    gmm_item *items;
+    int64_t item_count, outer_items;
+    int64_t outer_rows; /* the most rows of an outer item: a multiple of its mr */
+    int32_t workers;
+} gmm_plan;
+
+/* Check the indices, group the rows by matrix, choose kernels, cut the work. The caller frees the plan, also after an
+ * error. GMM_ERR_INDEX, GMM_ERR_MEMORY, GMM_ERR_CPU. */
+gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_plan *plan);
+
+void gmm_plan_free(gmm_plan *plan);
+
+/* Carry out a plan. GMM_ERR_MEMORY and GMM_ERR_SIZE, before anything is written. */
+gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, const gmm_view *out);
+
+/* The kernel for a body ("dot", "outer") with these CPU features: the first of the list that they allow. */
+const gmm_kernel *gmm_kernel_choose(const char *body, uint32_t features);
+
+#endif

@@ -1,0 +1,46 @@
+/* context.c - making and freeing contexts. */
+/* SPDX-License-Identifier: MIT */
+#include "base/context.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "cpu/cpu.h"
+
+gmm_status gmm_context_create(const gmm_context_options *options, gmm_context **context)
+{
+    gmm_context made = {0};
+    gmm_status status;
+    uint32_t features;
+
+    if (!context)
+        return gmm_fail(GMM_ERR_NULL, "context is NULL");
+    if (options) {
+        if (options->size != sizeof *options)
+            return gmm_fail(GMM_ERR_ARGUMENT, "options->size is %zu; this library knows %zu", options->size,
+                            sizeof *options);
+        if (options->threads < 0)
+            return gmm_fail(GMM_ERR_ARGUMENT, "threads is %" PRId32 "; it may be 0 (default) or more",
+                            options->threads);
+        if ((status = gmm_cpu_parse_mask(options->cpu_mask, "cpu_mask", &made.cpu_mask)))
+            return status;
+        made.threads = options->threads;
+        made.parallel_for = options->parallel_for;
+        made.parallel_for_user = options->parallel_for_user;
+    }
+    if ((status = gmm_cpu_usable(&made, &features)))
+        return status;
+
+    gmm_context *result = malloc(sizeof *result);
+    if (!result)
+        return gmm_fail(GMM_ERR_MEMORY, "no memory for a context");
+    *result = made;
+    *context = result;
+    return GMM_OK;
+}
+
+void gmm_context_destroy(gmm_context *context)
+{
+    free(context);
+}

@@ -1,0 +1,79 @@
+/* explain.c - a plan in words. */
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "core/call.h"
+
+/* A number of bytes as people read it: "1.5 MB". */
+static const char *bytes_text(double bytes, char *text, size_t size)
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+    size_t unit = 0;
+
+    for (; bytes >= 1000 && unit + 1 < sizeof units / sizeof units[0]; unit++)
+        bytes /= 1000;
+    snprintf(text, size, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+    return text;
+}
+
+/* Bytes of one matrix of rhs: elements, or codes, scales and biases. */
+static double matrix_bytes(const gmm_call *call)
+{
+    const gmm_weights *weights = &call->weights;
+    double elements = (double)call->n * (double)call->k;
+
+    if (!call->quantized)
+        return elements * (double)call->rhs.element_bytes;
+    double groups = elements / weights->group_size;
+    return elements * weights->bits / 8 + groups * (double)call->scales.element_bytes +
+           (call->biases.ndim < 0 ? 0 : groups * (double)call->biases.element_bytes);
+}
+
+static void format_text(const gmm_call *call, char *text, size_t size)
+{
+    const gmm_weights *weights = &call->weights;
+
+    if (call->quantized)
+        snprintf(text, size, "%s, %" PRId32 " bits, groups of %" PRId32, weights->format->name, weights->bits,
+                 weights->group_size);
+    else
+        snprintf(text, size, "%s", gmm_dtype_name(call->rhs.dtype));
+}
+
+gmm_status gmm_explain(const gmm_context *context, const gmm_product *product, char *text, size_t text_size)
+{
+    gmm_status status;
+    gmm_call call;
+    gmm_plan plan;
+    char weights[64], one[32], all[32];
+    int64_t outer_groups = 0, most = 0;
+
+    if (!text || text_size == 0)
+        return gmm_fail(GMM_ERR_NULL, "text is NULL or of size 0");
+    if ((status = gmm_call_check(product, &call)))
+        return status;
+    status = gmm_plan_make(context, &call, &plan);
+    if (status) {
+        gmm_plan_free(&plan);
+        return status;
+    }
+    for (int64_t i = 0; i < plan.group_count; i++)
+        most = plan.groups[i].rows > most ? plan.groups[i].rows : most;
+    for (int64_t i = 0; i < plan.item_count; i++)
+        outer_groups += plan.items[i].outer && plan.items[i].row == 0 && plan.items[i].column == 0;
+    format_text(&call, weights, sizeof weights);
+    snprintf(text, text_size,
+             "%" PRId64 " products of %" PRId64 " x %" PRId64 " by %" PRId64 " x %" PRId64 ", type %s\n"
+             "weights: %s, along %s; %" PRId64 " of %" PRId64 " matrices used, %s each, %s in all\n"
+             "kernels: %s for %" PRId64 " matrices, %s for %" PRId64 "; at most %" PRId64 " rows a matrix\n"
+             "threads: %" PRId32 " for %" PRId64 " pieces of work\n",
+             call.products, call.m, call.k, call.k, call.n, gmm_dtype_name(call.dtype), weights,
+             call.dot ? "K (dot layout)" : "N (outer layout)", plan.group_count, call.rhs_indices.matrices,
+             bytes_text(matrix_bytes(&call), one, sizeof one),
+             bytes_text(matrix_bytes(&call) * (double)plan.group_count, all, sizeof all), plan.dot->name,
+             plan.group_count - outer_groups, plan.outer->name, outer_groups, most, plan.workers, plan.item_count);
+    gmm_plan_free(&plan);
+    return GMM_OK;
+}

@@ -1,0 +1,323 @@
+/* run.c - the third stage: threads take items; an item decodes, packs and multiplies by one of the two bodies.
+ * SPDX-License-Identifier: MIT
+ *
+ * Scratch is one allocation per call, made before anything is written, a part for each worker. */
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "core/call.h"
+#include "formats/convert.h"
+#include "threads/parallel.h"
+
+enum {
+    /* Elements of K that are decoded, packed and multiplied at a time: a panel of them stays in cache. A multiple of
+     * 128. */
+    BLOCK = 1024,
+    /* Columns whose results the dot body collects before they are stored. */
+    DOT_COLUMNS = 64,
+};
+
+typedef struct {
+    const gmm_call *call;
+    const gmm_plan *plan;
+    const gmm_view *out;
+    float *scratch;
+    int64_t scratch_floats; /* per worker */
+    _Atomic int64_t next;
+} run_job;
+
+static int64_t minimum(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Which product and which of its rows is row number `row` of a group? */
+static int64_t product_of(const run_job *job, const gmm_item *item, int64_t row, int64_t *row_in_product)
+{
+    int64_t m = job->call->m;
+
+    *row_in_product = (item->row + row) % m;
+    return job->plan->order[item->group->first + (item->row + row) / m];
+}
+
+static const char *lhs_row(const run_job *job, const gmm_item *item, int64_t row)
+{
+    const gmm_view *lhs = &job->call->lhs;
+    int64_t m, product = product_of(job, item, row, &m);
+
+    return gmm_view_at(lhs, job->plan->lhs_offsets[product] + m * lhs->strides[lhs->ndim - 2]);
+}
+
+/* Elements [k, k + count) of a row of lhs as f32: in place when it is such, else converted into `buffer`. */
+static const float *lhs_floats(const run_job *job, const char *row, int64_t k, int64_t count, float *buffer)
+{
+    const gmm_view *lhs = &job->call->lhs;
+    int64_t stride = lhs->strides[lhs->ndim - 1];
+    const char *at = row + k * stride * lhs->element_bytes;
+
+    if (lhs->dtype == GMM_F32 && stride == 1 && (uintptr_t)at % sizeof(float) == 0)
+        return (const float *)(const void *)at;
+    gmm_load_run(lhs->dtype, job->call->dtype, at, stride, count, buffer);
+    return buffer;
+}
+
+/* Row number `row` (along the axis that is not read in sequence) of a matrix of rhs. */
+static gmm_row weight_row(const run_job *job, gmm_weights_offsets at, int64_t row)
+{
+    const gmm_call *call = job->call;
+    const gmm_view *rhs = &call->rhs;
+
+    if (call->quantized)
+        return gmm_weights_row(rhs, &call->scales, &call->biases, at, row);
+    int64_t stride = rhs->strides[rhs->ndim - (call->dot ? 1 : 2)];
+    return (gmm_row){.codes = gmm_view_at(rhs, at.w + row * stride)};
+}
+
+static gmm_weights_offsets weight_offsets(const run_job *job, int64_t matrix)
+{
+    const gmm_call *call = job->call;
+
+    if (call->quantized)
+        return gmm_weights_matrix(&call->rhs, &call->scales, &call->biases, matrix);
+    return (gmm_weights_offsets){.w = gmm_view_offset(&call->rhs, call->rhs.ndim - 2, matrix)};
+}
+
+/* Store results of one row, columns [column, column + count) of the product. */
+static void store(const run_job *job, const gmm_item *item, int64_t row, int64_t column, int64_t count,
+                  const float *values)
+{
+    const gmm_view *out = job->out;
+    int32_t batch_ndim = job->call->batch_ndim;
+    int64_t m, product = product_of(job, item, row, &m);
+    int64_t offset = gmm_view_offset(out, batch_ndim, product) + m * out->strides[batch_ndim] +
+                     column * out->strides[batch_ndim + 1];
+
+    gmm_store_run(out->dtype, values, count, gmm_view_at(out, offset), out->strides[batch_ndim + 1]);
+}
+
+/* ---- the dot body: few rows, weights that run along K --------------------------------------------------------------
+ */
+
+/* Scratch: x GMM_DOT_ROWS * k | weights BLOCK | sums GMM_DOT_ROWS * GMM_CLASSES | out GMM_DOT_ROWS * DOT_COLUMNS. */
+static bool dot_scratch(int64_t k, int64_t *floats)
+{
+    return gmm_mul_overflows(k, GMM_DOT_ROWS, floats) ||
+           gmm_add_overflows(*floats, BLOCK + GMM_DOT_ROWS * (GMM_CLASSES + DOT_COLUMNS), floats);
+}
+
+/* One column, decoded a block at a time. */
+static void dot_column(const run_job *job, gmm_row weights, const float *const *x, gmm_dot *call, float *decoded)
+{
+    const gmm_weights *format = &job->call->weights;
+    const float *at[GMM_DOT_ROWS];
+
+    for (int64_t k = 0; k < job->call->k; k += BLOCK) {
+        call->k = minimum(BLOCK, job->call->k - k);
+        format->format->decode(format, weights, k, call->k, decoded);
+        for (int64_t r = 0; r < call->rows; r++)
+            at[r] = x[r] + k;
+        call->x = at;
+        call->w = decoded;
+        call->first = k == 0;
+        call->last = k + call->k == job->call->k;
+        job->plan->dot->dot(call);
+    }
+}
+
+static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
+{
+    const gmm_call *call = job->call;
+    const gmm_view *rhs = &call->rhs;
+    gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
+    float *decoded = scratch + GMM_DOT_ROWS * call->k, *sums = decoded + BLOCK;
+    float *out = sums + GMM_DOT_ROWS * GMM_CLASSES;
+    const float *x[GMM_DOT_ROWS];
+    bool in_place = !call->quantized && rhs->dtype == GMM_F32 && call->weights.code_stride == 1 &&
+                    (uintptr_t)rhs->data % sizeof(float) == 0;
+
+    for (int64_t r = 0; r < item->rows; r++)
+        x[r] = lhs_floats(job, lhs_row(job, item, r), 0, call->k, scratch + r * call->k);
+
+    for (int64_t c = 0; c < item->columns; c += DOT_COLUMNS) {
+        int64_t column = item->column + c, columns = minimum(DOT_COLUMNS, item->columns - c);
+        gmm_dot dot = {.rows = item->rows, .sums = sums, .out = out, .out_stride = DOT_COLUMNS};
+        if (in_place) {
+            dot.columns = columns;
+            dot.k = call->k;
+            dot.x = x;
+            dot.w = weight_row(job, matrix, column).codes;
+            dot.w_stride = rhs->strides[rhs->ndim - 1];
+            dot.first = dot.last = true;
+            job->plan->dot->dot(&dot);
+        } else {
+            dot.columns = 1;
+            for (int64_t i = 0; i < columns; i++, dot.out++)
+                dot_column(job, weight_row(job, matrix, column + i), x, &dot, decoded);
+        }
+        for (int64_t r = 0; r < item->rows; r++)
+            store(job, item, r, column, columns, out + r * DOT_COLUMNS);
+    }
+}
+
+/* ---- the outer body: many rows, or weights that run along N --------------------------------------------------------
+ */
+
+/* Scratch: a rows * k | sums of every tile | panel | decoded rows | out of one tile. */
+static bool outer_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats)
+{
+    int64_t tile = plan->outer->mr * GMM_PANEL;
+
+    return gmm_mul_overflows(call->k, plan->outer_rows, floats) ||
+           gmm_add_overflows(*floats, plan->outer_rows / plan->outer->mr * GMM_CLASSES * tile, floats) ||
+           gmm_add_overflows(*floats, 2 * BLOCK * GMM_PANEL + tile, floats);
+}
+
+/* to[class][element][row] = from[row][element], for one block of K; rows that are not there are zero. */
+static void pack_rows(const float *const *from, int64_t rows, int64_t row_step, int64_t classes, int64_t k, float *to)
+{
+    for (int64_t c = 0; c < classes; c++)
+        for (int64_t i = c; i < k; i += classes, to += row_step) {
+            for (int64_t r = 0; r < rows; r++)
+                to[r] = from[r][i];
+            for (int64_t r = rows; r < row_step; r++)
+                to[r] = 0;
+        }
+}
+
+/* Pack the lhs rows of an item, tile after tile, block after block. */
+static void pack_lhs(const run_job *job, const gmm_item *item, int64_t classes, float *buffer, float *a)
+{
+    const gmm_kernel *kernel = job->plan->outer;
+    const char *source[GMM_MAX_MR];
+    const float *floats[GMM_MAX_MR];
+
+    for (int64_t row = 0; row < item->rows; row += kernel->mr) {
+        int64_t rows = minimum(kernel->mr, item->rows - row), row_step = gmm_outer_rows(kernel, rows);
+        for (int64_t r = 0; r < rows; r++)
+            source[r] = lhs_row(job, item, row + r);
+        for (int64_t k = 0; k < job->call->k; k += BLOCK) {
+            int64_t count = minimum(BLOCK, job->call->k - k);
+            for (int64_t r = 0; r < rows; r++)
+                floats[r] = lhs_floats(job, source[r], k, count, buffer + r * BLOCK);
+            pack_rows(floats, rows, row_step, classes, count, a);
+            a += row_step * count;
+        }
+    }
+}
+
+/* Decode block [k, k + count) of columns [column, column + columns) into a panel; columns that are not there are zero.
+ */
+static void pack_panel(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
+                       int64_t count, float *buffer, float *panel)
+{
+    const gmm_weights *weights = &job->call->weights;
+    const float *rows[GMM_PANEL];
+
+    if (job->call->dot) {
+        for (int64_t c = 0; c < columns; c++) {
+            rows[c] = buffer + c * BLOCK;
+            weights->format->decode(weights, weight_row(job, matrix, column + c), k, count, buffer + c * BLOCK);
+        }
+        pack_rows(rows, columns, GMM_PANEL, GMM_CLASSES, count, panel);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++, panel += GMM_PANEL) {
+        weights->format->decode(weights, weight_row(job, matrix, k + i), column, columns, panel);
+        for (int64_t c = columns; c < GMM_PANEL; c++)
+            panel[c] = 0;
+    }
+}
+
+static void outer_item(const run_job *job, const gmm_item *item, float *scratch)
+{
+    const gmm_call *call = job->call;
+    const gmm_kernel *kernel = job->plan->outer;
+    int64_t classes = call->dot ? GMM_CLASSES : 1, tile = kernel->mr * GMM_PANEL;
+    gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
+    float *a = scratch, *sums = a + job->plan->outer_rows * call->k;
+    float *panel = sums + job->plan->outer_rows / kernel->mr * GMM_CLASSES * tile;
+    float *buffer = panel + BLOCK * GMM_PANEL, *out = buffer + BLOCK * GMM_PANEL;
+
+    pack_lhs(job, item, classes, buffer, a);
+    for (int64_t c = 0; c < item->columns; c += GMM_PANEL) {
+        int64_t column = item->column + c, columns = minimum(GMM_PANEL, item->columns - c);
+        for (int64_t k = 0; k < call->k; k += BLOCK) {
+            int64_t count = minimum(BLOCK, call->k - k);
+            bool last = k + count == call->k;
+            pack_panel(job, matrix, column, columns, k, count, buffer, panel);
+            for (int64_t row = 0; row < item->rows; row += kernel->mr) {
+                int64_t rows = minimum(kernel->mr, item->rows - row);
+                gmm_outer outer = {
+                    .rows = rows,
+                    .classes = classes,
+                    .k = count,
+                    .a = a + row * call->k + gmm_outer_rows(kernel, rows) * k,
+                    .b = panel,
+                    .sums = sums + row / kernel->mr * classes * tile,
+                    .first = k == 0,
+                    .last = last,
+                    .out = out,
+                };
+                kernel->outer(&outer);
+                for (int64_t r = 0; r < rows && last; r++)
+                    store(job, item, row + r, column, columns, out + r * GMM_PANEL);
+            }
+        }
+    }
+}
+
+/* ---- a call --------------------------------------------------------------------------------------------------------
+ */
+
+/* K = 0: every sum is empty. */
+static void zero_item(const run_job *job, const gmm_item *item)
+{
+    static const float zeros[DOT_COLUMNS];
+
+    for (int64_t r = 0; r < item->rows; r++)
+        for (int64_t c = 0; c < item->columns; c += DOT_COLUMNS)
+            store(job, item, r, item->column + c, minimum(DOT_COLUMNS, item->columns - c), zeros);
+}
+
+static void work(void *arg, int64_t worker)
+{
+    run_job *job = arg;
+    float *scratch = job->scratch + worker * job->scratch_floats;
+    int64_t next;
+
+    while ((next = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed)) < job->plan->item_count) {
+        const gmm_item *item = &job->plan->items[next];
+        if (job->call->k == 0)
+            zero_item(job, item);
+        else if (item->outer)
+            outer_item(job, item, scratch);
+        else
+            dot_item(job, item, scratch);
+    }
+}
+
+gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, const gmm_view *out)
+{
+    run_job job = {.call = call, .plan = plan, .out = out};
+    int64_t dot = 0, outer = 0, bytes;
+
+    if (plan->item_count == 0)
+        return GMM_OK;
+    bool overflow = dot_scratch(call->k, &dot) || outer_scratch(call, plan, &outer);
+    bool has_outer = plan->outer_items > 0, has_dot = plan->outer_items < plan->item_count;
+    job.scratch_floats = has_outer && (!has_dot || outer > dot) ? outer : dot;
+    /* Workers' parts start a cache line apart at least. */
+    overflow = overflow || gmm_add_overflows(job.scratch_floats, 32, &job.scratch_floats) ||
+               gmm_mul_overflows(job.scratch_floats, plan->workers * (int64_t)sizeof(float), &bytes);
+    if (!overflow)
+        job.scratch = malloc((size_t)bytes);
+    if (!job.scratch)
+        return gmm_fail(GMM_ERR_MEMORY, "no memory for scratch: k is %" PRId64 ", %" PRId32 " workers", call->k,
+                        plan->workers);
+    gmm_parallel(context, plan->workers, work, &job);
+    free(job.scratch);
+    return GMM_OK;
+}
