@@ -1,0 +1,326 @@
+/* cmd_info.c - 'gathermm info': the library, this CPU, the kernels, the BLAS libraries; the text for a bug report. */
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "gathermm/blas.h"
+#include "gathermm/gathermm.h"
+#include "json_file.h"
+#include "output.h"
+
+enum {
+    OPTION_JSON = 256,
+    OPTION_CPU_MASK
+};
+
+static const struct option options[] = {
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"cpu-mask", required_argument, NULL, OPTION_CPU_MASK},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+/* The value of the first line of a file that starts with key, without separators and quotes; "" if there is none. */
+static char *value_in_file(const char *path, const char *key, const char *separators)
+{
+    char line[512];
+    FILE *file = fopen(path, "r");
+
+    while (file && fgets(line, sizeof line, file)) {
+        if (strncmp(line, key, strlen(key)))
+            continue;
+        char *value = line + strlen(key);
+        value += strspn(value, separators);
+        value[strcspn(value, "\"\n")] = '\0';
+        fclose(file);
+        return must_format("%s", value);
+    }
+    if (file)
+        fclose(file);
+    return must_format("%s", "");
+}
+
+/* x86 kernels name the model; Arm ones only give its part number. */
+static char *cpu_model(void)
+{
+    char *model = value_in_file("/proc/cpuinfo", "model name", "\t :");
+
+    if (*model)
+        return model;
+    free(model);
+    char *implementer = value_in_file("/proc/cpuinfo", "CPU implementer", "\t :");
+    char *part = value_in_file("/proc/cpuinfo", "CPU part", "\t :");
+    model = *implementer ? must_format("implementer %s part %s", implementer, part) : must_format("unknown");
+    free(implementer);
+    free(part);
+    return model;
+}
+
+static char *system_text(void)
+{
+    struct utsname name;
+    char *distribution = value_in_file("/etc/os-release", "PRETTY_NAME", "=\"");
+
+    if (uname(&name))
+        return distribution;
+    char *text =
+        must_format("%s %s %s%s%s", name.sysname, name.release, name.machine, *distribution ? ", " : "", distribution);
+    free(distribution);
+    return text;
+}
+
+static json_t *numbers(const int32_t *values)
+{
+    json_t *list = json_array();
+
+    for (; values && *values; values++)
+        json_array_append_new(list, json_integer(*values));
+    return list;
+}
+
+static json_t *features_json(const gmm_context *context)
+{
+    gmm_cpu_feature_info feature;
+    json_t *list = json_array();
+
+    for (size_t i = 0; gmm_cpu_feature_at(context, i, &feature); i++)
+        json_array_append_new(list, json_pack("{s:s, s:b, s:b}", "name", feature.name, "present", feature.present,
+                                              "masked", feature.masked));
+    return list;
+}
+
+static json_t *kernels_json(const gmm_context *context)
+{
+    gmm_kernel_info kernel;
+    json_t *list = json_array();
+
+    for (size_t i = 0; gmm_kernel_at(context, i, &kernel); i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:i, s:i, s:b, s:b}", "name", kernel.name, "body",
+                                              kernel.body, "reads", kernel.reads, "mr", kernel.mr, "nr", kernel.nr,
+                                              "usable", kernel.usable, "used", kernel.used));
+    return list;
+}
+
+static json_t *formats_json(void)
+{
+    gmm_format_info format;
+    json_t *list = json_array();
+
+    for (size_t i = 0; gmm_format_at(i, &format); i++)
+        json_array_append_new(list, json_pack("{s:s, s:b, s:b, s:o, s:o}", "mode", format.mode, "quantized",
+                                              format.quantized, "has_biases", format.has_biases, "group_sizes",
+                                              numbers(format.group_sizes), "bits", numbers(format.bits)));
+    return list;
+}
+
+static json_t *blas_json(void)
+{
+    gmm_blas_info blas;
+    json_t *list = json_array();
+
+    for (size_t i = 0; gmm_blas_at(i, &blas); i++)
+        if (*blas.path)
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:o, s:o, s:i, s:b, s:b}", "name", blas.name, "path",
+                                            json_text(blas.path), "version", json_text(blas.version), "integer_bits",
+                                            blas.integer_bits, "cblas", blas.has_cblas, "fortran", blas.has_fortran));
+    return list;
+}
+
+static void print_info_json(const gmm_context *context, const char *cpu_mask)
+{
+    const char *variable = getenv("GMM_CPU_MASK");
+    char *model = cpu_model(), *system = system_text();
+    json_t *root = json_object();
+
+    json_object_set_new(root, "version", json_text(gmm_version()));
+    json_object_set_new(root, "build", json_text(gmm_build_info()));
+    json_object_set_new(root, "system", json_text(system));
+    json_object_set_new(root, "cpu", json_text(model));
+    json_object_set_new(root, "logical_cpus", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
+    json_object_set_new(root, "threads", json_integer(gmm_context_threads(context)));
+    json_object_set_new(root, "GMM_CPU_MASK", variable ? json_text(variable) : json_null());
+    json_object_set_new(root, "cpu_mask", cpu_mask ? json_text(cpu_mask) : json_null());
+    json_object_set_new(root, "features", features_json(context));
+    json_object_set_new(root, "formats", formats_json());
+    json_object_set_new(root, "kernels", kernels_json(context));
+    json_object_set_new(root, "blas", blas_json());
+    print_json(root);
+    free(model);
+    free(system);
+}
+
+/* "present, masked, absent" as three lines of words. */
+static void print_features(const gmm_context *context)
+{
+    static const char *const titles[] = {"in use", "masked", "absent"};
+
+    for (int state = 0; state < 3; state++) {
+        gmm_cpu_feature_info feature;
+        bool any = false;
+        printf("  %-9s", titles[state]);
+        for (size_t i = 0; gmm_cpu_feature_at(context, i, &feature); i++)
+            if (state == (!feature.present ? 2 : feature.masked ? 1 : 0)) {
+                printf(" %s", feature.name);
+                any = true;
+            }
+        printf("%s\n", any ? "" : " none");
+    }
+}
+
+/* "2, 3, 4 (4)": all, and the default. */
+static void add_numbers(table *t, const int32_t *values)
+{
+    if (!values) {
+        table_add(t, "-");
+        return;
+    }
+    char *list = number_list(values);
+    if (values[1])
+        table_add(t, "%s (%d)", list, (int)values[0]);
+    else
+        table_add(t, "%s", list);
+    free(list);
+}
+
+static void print_formats(void)
+{
+    gmm_format_info format;
+    table t = {.alignment = "lll"};
+
+    table_add(&t, "format");
+    table_add(&t, "bits");
+    table_add(&t, "group sizes");
+    for (size_t i = 0; gmm_format_at(i, &format); i++) {
+        table_add(&t, "%s", format.mode);
+        add_numbers(&t, format.bits);
+        add_numbers(&t, format.group_sizes);
+    }
+    table_print(&t, 0);
+}
+
+static void print_kernels(const gmm_context *context)
+{
+    gmm_kernel_info kernel;
+    table t = {.alignment = "lllrl"};
+    static const char *const titles[] = {"kernel", "body", "reads", "tile", "state"};
+
+    for (size_t i = 0; i < 5; i++)
+        table_add(&t, "%s", titles[i]);
+    for (size_t i = 0; gmm_kernel_at(context, i, &kernel); i++) {
+        table_add(&t, "%s", kernel.name);
+        table_add(&t, "%s", kernel.body);
+        table_add(&t, "%s", kernel.reads);
+        table_add(&t, "%dx%d", (int)kernel.mr, (int)kernel.nr);
+        table_add(&t, "%s", kernel.used ? "used" : kernel.usable ? "usable" : "-");
+    }
+    table_print(&t, 0);
+}
+
+static void print_blas(void)
+{
+    gmm_blas_info blas;
+    bool any = false;
+
+    for (size_t i = 0; gmm_blas_at(i, &blas); i++) {
+        if (!*blas.path)
+            continue;
+        char *path = escape_text(blas.path), *version = escape_text(blas.version);
+        printf("%s  %s: %s\n", any ? "" : "BLAS libraries (found here, not used)\n", blas.name, path);
+        printf("    %s%s", version, *version ? "; " : "");
+        if (blas.integer_bits)
+            printf("%d-bit integers; ", (int)blas.integer_bits);
+        printf("%s\n", blas.has_cblas && blas.has_fortran ? "cblas and fortran interfaces"
+                       : blas.has_cblas                   ? "cblas interface"
+                       : blas.has_fortran                 ? "fortran interface"
+                                                          : "no sgemm");
+        free(path);
+        free(version);
+        any = true;
+    }
+    if (!any)
+        printf("BLAS libraries: none found\n");
+}
+
+static void print_info(const gmm_context *context, const char *cpu_mask)
+{
+    const char *variable = getenv("GMM_CPU_MASK");
+    char *model = cpu_model(), *system = system_text();
+
+    printf("gathermm %s\n", gmm_version());
+    printf("  build     %s\n", gmm_build_info());
+    printf("  system    %s\n", system);
+    printf("  CPU       %s, %ld logical CPUs\n", model, sysconf(_SC_NPROCESSORS_ONLN));
+    print_features(context);
+    printf("  mask      GMM_CPU_MASK%s%s", variable ? "=" : " not set", variable ? variable : "");
+    printf("%s%s\n", cpu_mask ? "; --cpu-mask " : "", cpu_mask ? cpu_mask : "");
+    printf("  threads   %d\n\n", (int)gmm_context_threads(context));
+    print_formats();
+    printf("\n");
+    print_kernels(context);
+    printf("\n");
+    print_blas();
+    free(model);
+    free(system);
+}
+
+static int run(int argc, char **argv)
+{
+    gmm_context_options wanted = {.size = sizeof wanted};
+    gmm_context *context;
+    bool json = false;
+    int option;
+
+    while ((option = next_option(&cmd_info, argc, argv, options)) != -1)
+        switch (option) {
+        case OPTION_JSON:
+            json = true;
+            break;
+        case OPTION_CPU_MASK:
+            wanted.cpu_mask = optarg;
+            break;
+        case 'h':
+            print_help(&cmd_info);
+            return EXIT_FINE;
+        default:
+            return EXIT_USAGE;
+        }
+    if (optind < argc)
+        return usage_error(&cmd_info, "no argument is expected after the options, and there is '%s'", argv[optind]);
+
+    /* Without --cpu-mask only the environment can be at fault. */
+    gmm_status status = gmm_context_create(&(gmm_context_options){.size = sizeof wanted}, &context);
+    if (status)
+        return complain_status(status);
+    gmm_context_destroy(context);
+    status = gmm_context_create(&wanted, &context);
+    if (status == GMM_ERR_CPU)
+        return usage_error(&cmd_info, "--cpu-mask: %s", gmm_error_detail());
+    if (status)
+        return complain_status(status);
+    if (json)
+        print_info_json(context, wanted.cpu_mask);
+    else
+        print_info(context, wanted.cpu_mask);
+    gmm_context_destroy(context);
+    return EXIT_FINE;
+}
+
+const command cmd_info = {
+    .name = "info",
+    .arguments = "[--json] [--cpu-mask WORDS]",
+    .summary = "what this machine offers: the text to paste into a bug report",
+    .help = "Show the version and build of the library, the CPU and its features, the mask\n"
+            "and threads in force, the weight formats, the kernels (used, usable or not),\n"
+            "and the BLAS libraries that the dynamic loader finds.\n\n"
+            "options:\n"
+            "  --json            print JSON\n"
+            "  --cpu-mask WORDS  show what would be in use without these CPU features,\n"
+            "                    separated by commas; 'all' leaves portable C\n"
+            "  -h, --help        show this text\n",
+    .run = run,
+};

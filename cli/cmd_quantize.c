@@ -1,0 +1,481 @@
+/* cmd_quantize.c - 'gathermm quantize': quantize a safetensors file or a checkpoint into MLX's layout. */
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "command.h"
+#include "json_file.h"
+#include "output.h"
+#include "quantize_plan.h"
+#include "quantize_write.h"
+
+enum {
+    OPTION_MODE = 256,
+    OPTION_BITS,
+    OPTION_GROUP_SIZE,
+    OPTION_EXCLUDE,
+    OPTION_INCLUDE,
+    OPTION_EXPONENT_RULE,
+    OPTION_TIE_RULE,
+    OPTION_DTYPE,
+    OPTION_THREADS,
+    OPTION_JSON,
+    OPTION_QUIET,
+    OPTION_DRY_RUN
+};
+
+static const struct option options[] = {
+    {"mode", required_argument, NULL, OPTION_MODE},
+    {"bits", required_argument, NULL, OPTION_BITS},
+    {"group-size", required_argument, NULL, OPTION_GROUP_SIZE},
+    {"exclude", required_argument, NULL, OPTION_EXCLUDE},
+    {"include", required_argument, NULL, OPTION_INCLUDE},
+    {"exponent-rule", required_argument, NULL, OPTION_EXPONENT_RULE},
+    {"tie-rule", required_argument, NULL, OPTION_TIE_RULE},
+    {"dtype", required_argument, NULL, OPTION_DTYPE},
+    {"threads", required_argument, NULL, OPTION_THREADS},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"quiet", no_argument, NULL, OPTION_QUIET},
+    {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+/* ---- options ----------------------------------------------------------------------------------------------------- */
+
+/* A word and the value that it stands for. */
+typedef struct choice {
+    const char *word;
+    int value;
+} choice;
+
+static const choice exponent_rules[] = {{"nearest", GMM_EXPONENT_NEAREST}, {"up", GMM_EXPONENT_UP}, {NULL, 0}};
+static const choice tie_rules[] = {{"smaller", GMM_TIES_SMALLER}, {"even", GMM_TIES_EVEN}, {NULL, 0}};
+static const choice dtypes[] = {{"f32", GMM_F32}, {"f16", GMM_F16}, {"bf16", GMM_BF16}, {NULL, 0}};
+
+/* The value of the word given for an option; 0 after a usage error. */
+static int choose(const char *option, const char *word, const choice *choices)
+{
+    char *words = must_format("%s", choices[0].word);
+
+    for (size_t i = 0; choices[i].word; i++) {
+        if (!strcmp(choices[i].word, word)) {
+            free(words);
+            return choices[i].value;
+        }
+        if (i > 0) {
+            char *longer = must_format("%s, %s", words, choices[i].word);
+            free(words);
+            words = longer;
+        }
+    }
+    usage_error(&cmd_quantize, "--%s '%s' is not one of: %s", option, word, words);
+    free(words);
+    return 0;
+}
+
+static void add_pattern(pattern_list *list, const char *glob)
+{
+    list->globs = must_grow(list->globs, list->count + 1, sizeof *list->globs);
+    list->matched = must_grow(list->matched, list->count + 1, sizeof *list->matched);
+    list->globs[list->count] = glob;
+    list->matched[list->count++] = false;
+}
+
+static bool read_number(const char *option, int32_t lowest, int32_t *number)
+{
+    if (parse_number(optarg, lowest, 65536, number))
+        return true;
+    usage_error(&cmd_quantize, "--%s '%s' is not a whole number from %d to 65536", option, optarg, (int)lowest);
+    return false;
+}
+
+/* Take one option with its value; false after a usage error. */
+static bool read_option(quantize_request *request, int option)
+{
+    switch (option) {
+    case OPTION_MODE:
+        request->options.mode = optarg;
+        return true;
+    case OPTION_BITS:
+        return read_number("bits", 1, &request->options.bits);
+    case OPTION_GROUP_SIZE:
+        return read_number("group-size", 1, &request->options.group_size);
+    case OPTION_EXCLUDE:
+        add_pattern(&request->excludes, optarg);
+        return true;
+    case OPTION_INCLUDE:
+        add_pattern(&request->includes, optarg);
+        return true;
+    case OPTION_EXPONENT_RULE:
+        request->options.exponent_rule = (gmm_exponent_rule)choose("exponent-rule", optarg, exponent_rules);
+        return request->options.exponent_rule != GMM_EXPONENT_DEFAULT;
+    case OPTION_TIE_RULE:
+        request->options.tie_rule = (gmm_tie_rule)choose("tie-rule", optarg, tie_rules);
+        return request->options.tie_rule != GMM_TIES_DEFAULT;
+    case OPTION_DTYPE:
+        request->casts = true;
+        request->cast_dtype = (gmm_dtype)choose("dtype", optarg, dtypes);
+        return request->cast_dtype != 0;
+    case OPTION_THREADS:
+        return read_number("threads", 1, &request->threads);
+    case OPTION_JSON:
+        request->json = true;
+        return true;
+    case OPTION_QUIET:
+        request->quiet = true;
+        return true;
+    case OPTION_DRY_RUN:
+        request->dry_run = true;
+        return true;
+    default: /* next_option has complained */
+        return false;
+    }
+}
+
+static bool find_format(const char *mode, gmm_format_info *format)
+{
+    for (size_t i = 0; gmm_format_at(i, format); i++)
+        if (format->quantized && !strcmp(format->mode, mode))
+            return true;
+    return false;
+}
+
+static int unknown_mode(const char *mode)
+{
+    gmm_format_info format;
+    char *modes = must_format("%s", "");
+
+    for (size_t i = 0; gmm_format_at(i, &format); i++)
+        if (format.quantized) {
+            char *longer = must_format("%s%s%s", modes, *modes ? ", " : "", format.mode);
+            free(modes);
+            modes = longer;
+        }
+    int status = mode ? usage_error(&cmd_quantize, "--mode '%s' is not one of: %s", mode, modes)
+                      : usage_error(&cmd_quantize, "--mode is needed: %s", modes);
+    free(modes);
+    return status;
+}
+
+/* *value is one of the mode's, or becomes its default when it is 0. */
+static int check_number(const char *option, const char *mode, const int32_t *allowed, int32_t *value)
+{
+    for (const int32_t *v = allowed; *value && *v; v++)
+        if (*v == *value)
+            return EXIT_FINE;
+    if (*value) {
+        char *list = number_list(allowed);
+        usage_error(&cmd_quantize, "--%s %d: mode %s has %s", option, (int)*value, mode, list);
+        free(list);
+        return EXIT_USAGE;
+    }
+    *value = allowed[0];
+    return EXIT_FINE;
+}
+
+/* The rules decide how float codes are chosen; affine has none of them, nvfp4 no power-of-two exponent. */
+static int check_rules(const quantize_request *request, const char *mode)
+{
+    if (request->has_biases && request->options.tie_rule)
+        return usage_error(&cmd_quantize, "--tie-rule has no meaning for mode %s", mode);
+    if (request->options.exponent_rule && strncmp(mode, "mx", 2))
+        return usage_error(&cmd_quantize, "--exponent-rule has no meaning for mode %s", mode);
+    return EXIT_FINE;
+}
+
+static int check_request(quantize_request *request)
+{
+    gmm_format_info format;
+    const char *mode = request->options.mode;
+    struct stat info;
+
+    if (!mode || !find_format(mode, &format))
+        return unknown_mode(mode);
+    request->has_biases = format.has_biases;
+    int status = check_number("bits", mode, format.bits, &request->options.bits);
+    if (!status)
+        status = check_number("group-size", mode, format.group_sizes, &request->options.group_size);
+    if (!status)
+        status = check_rules(request, mode);
+    if (!status && lstat(request->out, &info) == 0) {
+        complain("%s is there already, and nothing is ever overwritten", request->out);
+        status = EXIT_COULD_NOT_RUN;
+    }
+    return status;
+}
+
+/* ---- the summary ------------------------------------------------------------------------------------------------- */
+
+/* A name with components that are numbers as *: the same tensor of all layers and experts is one line. */
+static char *collapse(const char *name)
+{
+    char *text = must_format("%s", name), *to = text;
+
+    for (const char *from = name; *from;) {
+        size_t length = strcspn(from, "."), digits = strspn(from, "0123456789");
+        if (digits == length && length > 0)
+            *to++ = '*';
+        else {
+            memmove(to, from, length);
+            to += length;
+        }
+        from += length;
+        if (*from)
+            *to++ = *from++;
+    }
+    *to = '\0';
+    return text;
+}
+
+/* Kept tensors of one collapsed name and one reason. */
+typedef struct kept_group {
+    char *name;
+    const char *first, *reason;
+    size_t count;
+    size_t order;
+} kept_group;
+
+static int by_group(const void *a, const void *b)
+{
+    const kept_group *x = a, *y = b;
+    int names = strcmp(x->name, y->name);
+
+    return names ? names : strcmp(x->reason, y->reason);
+}
+
+static int by_order(const void *a, const void *b)
+{
+    const kept_group *x = a, *y = b;
+
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+static void print_kept(const quantize_plan *plan)
+{
+    size_t count = 0, groups = 0;
+    kept_group *list = must_allocate(plan->count, sizeof *list);
+    table t = {.alignment = "lrl"};
+
+    for (size_t i = 0; i < plan->count; i++) {
+        const planned *p = &plan->tensors[i];
+        const char *name = p->source->tensor.name;
+        if (!p->quantize)
+            list[count++] = (kept_group){collapse(name), name, p->reason, 1, i};
+    }
+    qsort(list, count, sizeof *list, by_group);
+    for (size_t i = 0; i < count; i++) {
+        kept_group *last = groups ? &list[groups - 1] : NULL;
+        if (last && !by_group(last, &list[i])) {
+            last->count++;
+            last->order = last->order < list[i].order ? last->order : list[i].order;
+            free(list[i].name);
+        } else
+            list[groups++] = list[i];
+    }
+    qsort(list, groups, sizeof *list, by_order);
+    for (size_t i = 0; i < groups; i++) {
+        table_add(&t, "%s", list[i].count > 1 ? list[i].name : list[i].first);
+        table_add(&t, "%zu", list[i].count);
+        table_add(&t, "%s", list[i].reason);
+        free(list[i].name);
+    }
+    if (count)
+        printf("kept, and why:\n");
+    table_print(&t, 2);
+    free(list);
+}
+
+static double bits_per_weight(const quantize_plan *plan)
+{
+    return plan->parameters ? (double)plan->bytes_after * 8 / (double)plan->parameters : 0;
+}
+
+static void print_names(const char *title, char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char *name = escape_text(names[i]);
+        printf("%s%s", i ? ", " : title, name);
+        free(name);
+    }
+    if (count)
+        printf("\n");
+}
+
+static void print_summary(const quantize_request *request, const quantize_plan *plan, const quantize_outcome *outcome)
+{
+    char before[24], after[24], *out = escape_text(request->out);
+    const gmm_quantize_options *o = &request->options;
+
+    print_kept(plan);
+    print_names(request->dry_run ? "files to copy: " : "files copied: ", outcome->copied, outcome->copied_count);
+    print_names("not copied: ", outcome->left_out, outcome->left_out_count);
+    printf("%s%s: %s, %d bits, groups of %d\n", request->dry_run ? "dry run, nothing written to " : "", out, o->mode,
+           (int)o->bits, (int)o->group_size);
+    printf("%zu tensor%s quantized, %zu kept", plan->quantized, plan->quantized == 1 ? "" : "s",
+           plan->count - plan->quantized);
+    if (!request->dry_run)
+        printf("; %.1f seconds", outcome->seconds);
+    printf("\n%s before, %s after, %.3f bits per weight\n", bytes_text(plan->bytes_before, before),
+           bytes_text(plan->bytes_after, after), bits_per_weight(plan));
+    free(out);
+}
+
+static json_t *names_json(char *const *names, size_t count)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_text(names[i]));
+    return list;
+}
+
+static void print_summary_json(const quantize_request *request, const quantize_plan *plan,
+                               const quantize_outcome *outcome)
+{
+    json_t *root = json_object(), *quantized = json_array(), *kept = json_array();
+    const gmm_quantize_options *o = &request->options;
+
+    for (size_t i = 0; i < plan->count; i++) {
+        const planned *p = &plan->tensors[i];
+        if (p->quantize)
+            json_array_append_new(quantized, json_text(p->source->tensor.name));
+        else
+            json_array_append_new(kept, json_pack("{s:o, s:o}", "name", json_text(p->source->tensor.name), "reason",
+                                                  json_text(p->reason)));
+    }
+    json_object_set_new(root, "in", json_text(request->in));
+    json_object_set_new(root, "out", json_text(request->out));
+    json_object_set_new(root, "dry_run", json_boolean(request->dry_run));
+    json_object_set_new(root, "mode", json_text(o->mode));
+    json_object_set_new(root, "bits", json_integer(o->bits));
+    json_object_set_new(root, "group_size", json_integer(o->group_size));
+    json_object_set_new(root, "quantized", quantized);
+    json_object_set_new(root, "kept", kept);
+    json_object_set_new(root, "files_copied", names_json(outcome->copied, outcome->copied_count));
+    json_object_set_new(root, "files_not_copied", names_json(outcome->left_out, outcome->left_out_count));
+    json_object_set_new(root, "bytes_before", json_integer((json_int_t)plan->bytes_before));
+    json_object_set_new(root, "bytes_after", json_integer((json_int_t)plan->bytes_after));
+    json_object_set_new(root, "bits_per_weight", json_real(bits_per_weight(plan)));
+    json_object_set_new(root, "overflows", json_integer((json_int_t)outcome->overflows));
+    json_object_set_new(root, "seconds", request->dry_run ? json_null() : json_real(outcome->seconds));
+    print_json(root);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
+static int quantize(quantize_request *request)
+{
+    checkpoint c;
+    quantize_plan plan;
+    quantize_outcome outcome = {0};
+    int status = checkpoint_open(request->in, &c);
+
+    if (status)
+        return status;
+    status = quantize_plan_make(&c, request, &plan);
+    if (!status)
+        status = quantize_list_files(&c, &outcome);
+    if (!status && !request->dry_run)
+        status = quantize_write(&c, request, &plan, &outcome);
+    if (!status && outcome.overflows)
+        complain("warning: %zu numbers are too large for --dtype and became infinite", outcome.overflows);
+    if (!status && request->json)
+        print_summary_json(request, &plan, &outcome);
+    else if (!status && !request->quiet)
+        print_summary(request, &plan, &outcome);
+    quantize_outcome_free(&outcome);
+    quantize_plan_free(&plan);
+    checkpoint_close(&c);
+    return status;
+}
+
+static int run(int argc, char **argv)
+{
+    quantize_request request = {.options.size = sizeof request.options};
+    int option, status = EXIT_FINE;
+
+    while ((option = next_option(&cmd_quantize, argc, argv, options)) != -1) {
+        if (option == 'h') {
+            print_help(&cmd_quantize);
+            goto done;
+        }
+        if (!read_option(&request, option)) {
+            status = EXIT_USAGE;
+            goto done;
+        }
+    }
+    if (argc - optind != 2) {
+        status = usage_error(&cmd_quantize, "IN and OUT are expected, and there %s %d argument%s",
+                             argc - optind == 1 ? "is" : "are", argc - optind, argc - optind == 1 ? "" : "s");
+        goto done;
+    }
+    char *out = trim_slashes(argv[optind + 1]);
+    request.in = argv[optind];
+    request.out = out;
+    status = check_request(&request);
+    if (!status)
+        status = quantize(&request);
+    free(out);
+done:
+    free(request.includes.globs);
+    free(request.includes.matched);
+    free(request.excludes.globs);
+    free(request.excludes.matched);
+    return status;
+}
+
+/* The modes, from the library's list. */
+static void more_help(void)
+{
+    gmm_format_info format;
+    table t = {.alignment = "lll"};
+
+    table_add(&t, "mode");
+    table_add(&t, "bits (default)");
+    table_add(&t, "group sizes (default)");
+    for (size_t i = 0; gmm_format_at(i, &format); i++) {
+        if (!format.quantized)
+            continue;
+        char *bits = number_list(format.bits), *sizes = number_list(format.group_sizes);
+        table_add(&t, "%s", format.mode);
+        table_add(&t, "%s (%d)", bits, (int)format.bits[0]);
+        table_add(&t, "%s (%d)", sizes, (int)format.group_sizes[0]);
+        free(bits);
+        free(sizes);
+    }
+    printf("\n");
+    table_print(&t, 2);
+}
+
+const command cmd_quantize = {
+    .name = "quantize",
+    .arguments = "IN OUT --mode MODE [OPTION]...",
+    .summary = "quantize a safetensors file or a checkpoint into MLX's layout",
+    .help = "Quantize every f32, f16 or bf16 tensor named *.weight of rank 2 or more whose\n"
+            "last axis is a multiple of the group size; keep the others. IN is a safetensors\n"
+            "file or a checkpoint directory; OUT, of the same kind, must not exist.\n\n"
+            "options:\n"
+            "  --mode MODE           weight format, see below\n"
+            "  --bits B              bits of a code\n"
+            "  --group-size G        weights that share a scale\n"
+            "  --exclude GLOB        keep tensors whose name, or module (the name without\n"
+            "                        .weight), matches; may be repeated\n"
+            "  --include GLOB        quantize only what matches; may be repeated\n"
+            "  --exponent-rule RULE  mxfp4, mxfp8: nearest or up (default, nothing saturates)\n"
+            "  --tie-rule RULE       mxfp4, mxfp8, nvfp4: smaller (default, as MLX on CPUs)\n"
+            "                        or even (as MLX on GPUs)\n"
+            "  --dtype TYPE          cast floating tensors to f32, f16 or bf16 first: those\n"
+            "                        that are kept, and affine scales and biases, have it\n"
+            "  --threads N           use at most N threads\n"
+            "  --json                print the summary as JSON\n"
+            "  --quiet               print no summary and no progress bar\n"
+            "  --dry-run             say what would be done, write nothing\n"
+            "  -h, --help            show this text\n",
+    .more_help = more_help,
+    .run = run,
+};
