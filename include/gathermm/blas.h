@@ -16,9 +16,9 @@ extern "C" {
 typedef struct gmm_blas_info {
     const char *name;     /**< what was asked for: "libopenblas.so.0", ... */
     char path[1024];      /**< where it was found, links resolved */
-    char version[256];    /**< what the library says of itself; "" if it says nothing */
-    bool has_cblas;       /**< exports cblas_sgemm (or a suffixed form) */
-    bool has_fortran;     /**< exports sgemm_ (or a suffixed form) */
+    char version[256];    /**< what the library says of itself; "" if it says nothing or may exit when asked (MKL) */
+    bool has_cblas;       /**< a program that loads it finds cblas_sgemm (or a suffixed form) */
+    bool has_fortran;     /**< a program that loads it finds sgemm_ (or a suffixed form) */
     int32_t integer_bits; /**< 32 or 64; 0 when the library does not say */
 } gmm_blas_info;
 

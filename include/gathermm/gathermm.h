@@ -143,8 +143,9 @@ typedef struct gmm_context_options {
  * Make a context. Everywhere below a NULL context means one with all defaults.
  *
  * The environment variable GMM_CPU_MASK names features to leave unused in the whole process, separated by commas, in
- * the words of gmm_cpu_feature_at ("avx512,avx2"; "all" leaves portable C). It is read once. An unknown word in it is
- * reported by every call that needs a CPU feature set, so that a typing error cannot go unnoticed.
+ * the words of gmm_cpu_feature_at ("avx512", "avx2"; "all" leaves portable C). A feature also rules out those that
+ * build on it. It is read once. An unknown word in it is reported by every call that needs a CPU feature set, so that a
+ * typing error cannot go unnoticed.
  *
  * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_ARGUMENT (size, threads < 0); GMM_ERR_CPU; GMM_ERR_MEMORY. On error *context
  *         is not written.
@@ -171,7 +172,7 @@ GMM_API int32_t gmm_context_threads(const gmm_context *context);
  * 2688]
  *
  * Shapes: w (..., rows, cols*bits/32), scales and biases (..., rows, cols/group_size). Layout and number formats are
- * MLX's; docs/numerics.md gives them bit by bit.
+ * MLX's; docs/formats.md gives them bit by bit.
  */
 typedef struct gmm_quantized {
     const gmm_array *w;
@@ -257,7 +258,7 @@ typedef enum gmm_exponent_rule {
     GMM_EXPONENT_UP = 2       /**< the smallest power of two that is at least r; nothing saturates */
 } gmm_exponent_rule;
 
-/** How mxfp4, mxfp8 and nvfp4 round elements and treat special groups. docs/numerics.md has both in full. */
+/** How mxfp4, mxfp8 and nvfp4 round elements and treat special groups. docs/formats.md has both in full. */
 typedef enum gmm_tie_rule {
     GMM_TIES_DEFAULT = 0, /**< as the newest MLX on CPUs: GMM_TIES_SMALLER */
     GMM_TIES_SMALLER = 1, /**< MLX on CPUs: E2M1 ties go to the smaller magnitude, |v| <= 0.25 becomes +0 */
@@ -283,7 +284,7 @@ typedef struct gmm_quantize_options {
  * @param scales shape of w with cols/group_size as last size: w's type for affine, GMM_U8 otherwise.
  * @param biases as scales for affine; NULL otherwise.
  * Outputs may have any strides that keep their elements apart. Byte for byte what MLX on CPUs gives under the default
- * rules, except where docs/numerics.md lists a defect that is not copied.
+ * rules, except where docs/formats.md lists a defect that is not copied.
  * @return GMM_OK; GMM_ERR_NULL, _SHAPE, _DTYPE, _FORMAT, _OVERLAP, _SIZE, _ARGUMENT; GMM_ERR_MEMORY; GMM_ERR_CPU. On
  * error nothing is written.
  */
@@ -314,8 +315,7 @@ GMM_API gmm_status gmm_dequantize_spec(const gmm_quantized *w, gmm_array_spec *o
 GMM_API gmm_status gmm_to_fp8(const gmm_array *x, gmm_array *out);
 
 /**
- * out[i] (f32, f16, bf16) = the value of E4M3 code x[i] (GMM_U8). 0x7F and 0xFF are +480 and -480, as in MLX: no code
- * is a NaN.
+ * out[i] (f32, f16, bf16) = the value of E4M3 code x[i] (GMM_U8). 0x7F and 0xFF are NaN (+-480 in MLX up to 0.32.2).
  * @return as gmm_to_fp8.
  */
 GMM_API gmm_status gmm_from_fp8(const gmm_array *x, gmm_array *out);

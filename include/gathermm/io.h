@@ -3,8 +3,12 @@
  *
  * Files are never trusted: every offset, size and count is checked before it is used, and a file that breaks its format
  * gives GMM_ERR_MALFORMED with a gmm_error_detail that names the file and the tensor. Written files appear under their
- * name only when they are whole: data goes to a temporary file beside it, which is renamed at the end and removed on
- * failure.
+ * name only when they are whole: data goes to a temporary file beside it (".gathermm-PID-NUMBER.tmp"), which is renamed
+ * at the end and removed on failure.
+ *
+ * Open files are mapped, not copied. That nobody shortens or rewrites a file while it is open is up to the caller:
+ * reading a page that a file no longer has ends a process with SIGBUS, on every system. Replacing a file by renaming
+ * another over it is harmless.
  *
  * Formats: safetensors as in https://github.com/huggingface/safetensors (8-byte little-endian header size, JSON header,
  * data); npy as in NumPy's numpy.lib.format, versions 1.0 to 3.0.
@@ -34,9 +38,11 @@ typedef struct gmm_tensor {
 } gmm_tensor;
 
 /**
- * Open and check a whole file. Refused: a header over 100 MB or longer than the file, invalid JSON or UTF-8, duplicate
- * names, nesting, unknown types, negative or huge sizes, a byte count that is not shape times type, offsets outside the
- * data, overlaps, gaps and trailing bytes, rank over GMM_MAX_NDIM.
+ * Open and check a whole file. Refused: a header over 100 MB or longer than the file, one that does not begin with '{',
+ * invalid JSON or UTF-8, duplicate names, NUL in names, nesting, unknown types, fields of a tensor other than dtype,
+ * shape and data_offsets, an entry over 64 KiB, __metadata__ that is not strings only, negative or huge sizes, a byte
+ * count that is not shape times type, elements that do not fill whole bytes, offsets outside the data, overlaps, gaps
+ * and trailing bytes, rank over GMM_MAX_NDIM. `path` must be a regular file.
  *
  * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_FILE; GMM_ERR_MALFORMED; GMM_ERR_MEMORY. On error *file is not written.
  */
@@ -98,8 +104,9 @@ GMM_API void gmm_safetensors_abandon(gmm_safetensors_writer *writer);
 typedef struct gmm_npy gmm_npy;
 
 /**
- * Open, map and check an npy file: little-endian or byte-sized bool, integers, f16, f32, f64, c64 (NumPy's complex64),
- * in C or Fortran order. ml_dtypes' bfloat16, which NumPy writes as '<V2', is read as GMM_BF16.
+ * Open, map and check an npy file that holds one array and nothing else: little-endian or byte-sized bool, integers,
+ * f16, f32, f64, c64 (NumPy's complex64), in C or Fortran order. ml_dtypes' bfloat16, which NumPy writes as '<V2', is
+ * read as GMM_BF16.
  *
  * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_FILE; GMM_ERR_MALFORMED (byte-swapped and object arrays too); GMM_ERR_MEMORY.
  */

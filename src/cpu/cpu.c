@@ -10,7 +10,7 @@
 #include "base/error.h"
 
 const char *const gmm_cpu_words[] = {
-#define FEATURE(name, word, test) word,
+#define FEATURE(name, word, base, test) word,
 #include "cpu/cpu_list.h"
 #undef FEATURE
 };
@@ -47,7 +47,7 @@ static uint32_t detect(void)
 #define LEAF7_ECX(bit) (leaf7_ecx >> (bit)&1)
 #define LEAF7_EDX(bit) (leaf7_edx >> (bit)&1)
 #define LEAF71_EAX(bit) (leaf71_eax >> (bit)&1)
-#define FEATURE(name, word, test) features |= (test) ? (uint32_t)GMM_CPU_##name : 0;
+#define FEATURE(name, word, base, test) features |= (test) ? (uint32_t)GMM_CPU_##name : 0;
 #include "cpu/cpu_list.h"
 #undef FEATURE
     return features;
@@ -59,6 +59,17 @@ static uint32_t detect(void)
 }
 #endif
 
+/* `features` less those that build on one that is not among them. */
+static uint32_t with_bases(uint32_t features)
+{
+#define FEATURE(name, word, base, test)                                                                                \
+    if (GMM_CPU_##base & ~features)                                                                                    \
+        features &= ~(uint32_t)GMM_CPU_##name;
+#include "cpu/cpu_list.h"
+#undef FEATURE
+    return features;
+}
+
 uint32_t gmm_cpu_present(void)
 {
     /* Several threads may find it out at once: they all find the same. */
@@ -66,7 +77,7 @@ uint32_t gmm_cpu_present(void)
     static _Atomic bool known;
 
     if (!atomic_load_explicit(&known, memory_order_acquire)) {
-        atomic_store_explicit(&present, detect(), memory_order_relaxed);
+        atomic_store_explicit(&present, with_bases(detect()), memory_order_relaxed);
         atomic_store_explicit(&known, true, memory_order_release);
     }
     return atomic_load_explicit(&present, memory_order_relaxed);
@@ -109,6 +120,6 @@ gmm_status gmm_cpu_usable(const gmm_context *context, uint32_t *features)
         mask = (uint64_t)1 << 32 | bits;
         atomic_store_explicit(&environment, mask, memory_order_relaxed);
     }
-    *features = gmm_cpu_present() & ~(uint32_t)mask & ~(context ? context->cpu_mask : 0);
+    *features = with_bases(gmm_cpu_present() & ~(uint32_t)mask & ~(context ? context->cpu_mask : 0));
     return GMM_OK;
 }

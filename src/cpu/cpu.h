@@ -8,14 +8,15 @@
 #include "gathermm/gathermm.h"
 
 enum gmm_cpu_number {
-#define FEATURE(name, word, test) GMM_CPU_NUMBER_##name,
+#define FEATURE(name, word, base, test) GMM_CPU_NUMBER_##name,
 #include "cpu/cpu_list.h"
 #undef FEATURE
     GMM_CPU_COUNT
 };
 
 enum gmm_cpu {
-#define FEATURE(name, word, test) GMM_CPU_##name = 1 << GMM_CPU_NUMBER_##name,
+    GMM_CPU_NONE = 0,
+#define FEATURE(name, word, base, test) GMM_CPU_##name = 1 << GMM_CPU_NUMBER_##name,
 #include "cpu/cpu_list.h"
 #undef FEATURE
 };

@@ -55,7 +55,7 @@ typedef struct gmm_kernel {
     const char *name;         /* body_format_isa: also the file's name and, after gmm_, the symbol's */
     const char *body;         /* "dot" or "outer" */
     const char *reads;        /* the weight format that it reads: "f32" for decoded weights of every format */
-    uint32_t needs;           /* gmm_cpu bits: every feature that the code uses */
+    uint32_t needs;           /* gmm_cpu bits; what they build on is implied */
     int32_t mr, nr;           /* rows and columns that it holds in registers */
     const uint8_t *row_steps; /* outer: the row counts that it is compiled for, rising, mr last */
     void (*dot)(const gmm_dot *call);
