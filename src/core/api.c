@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/error.h"
 #include "core/call.h"
+#include "cpu/fp_env.h"
 
 gmm_status gmm_run(const gmm_context *context, const gmm_product *product, gmm_array *out)
 {
@@ -12,10 +13,12 @@ gmm_status gmm_run(const gmm_context *context, const gmm_product *product, gmm_a
 
     if ((status = gmm_call_check(product, &call)) || (status = gmm_call_check_output(product, &call, out, &view)))
         return status;
+    gmm_fp_env saved = gmm_fp_enter(); /* the plan weighs work in floating point: the caller's flags must not show it */
     status = gmm_plan_make(context, &call, &plan);
     if (!status)
         status = gmm_plan_run(context, &call, &plan, &view);
     gmm_plan_free(&plan);
+    gmm_fp_leave(saved);
     return status;
 }
 

@@ -141,8 +141,8 @@ static void broadcast(gmm_indices *indices, const int64_t *shape, int32_t ndim, 
 static gmm_status check_batch(const gmm_product *product, gmm_call *call)
 {
     gmm_status status;
-    const int64_t *lhs, *rhs;
-    int32_t lhs_ndim, rhs_ndim;
+    const int64_t *lhs = NULL, *rhs = NULL;
+    int32_t lhs_ndim = 0, rhs_ndim = 0;
     bool empty = false;
 
     if ((status =

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "core/call.h"
+#include "cpu/fp_env.h"
 
 /* A number of bytes as people read it: "1.5 MB". */
 static const char *bytes_text(double bytes, char *text, size_t size)
@@ -31,7 +32,7 @@ static double matrix_bytes(const gmm_call *call)
            (call->biases.ndim < 0 ? 0 : groups * (double)call->biases.element_bytes);
 }
 
-static void format_text(const gmm_call *call, char *text, size_t size)
+static void weights_text(const gmm_call *call, char *text, size_t size)
 {
     const gmm_weights *weights = &call->weights;
 
@@ -42,38 +43,43 @@ static void format_text(const gmm_call *call, char *text, size_t size)
         snprintf(text, size, "%s", gmm_dtype_name(call->rhs.dtype));
 }
 
-gmm_status gmm_explain(const gmm_context *context, const gmm_product *product, char *text, size_t text_size)
+static void plan_text(const gmm_call *call, const gmm_plan *plan, char *text, size_t text_size)
 {
-    gmm_status status;
-    gmm_call call;
-    gmm_plan plan;
     char weights[64], one[32], all[32];
     int64_t outer_groups = 0, most = 0;
 
-    if (!text || text_size == 0)
-        return gmm_fail(GMM_ERR_NULL, "text is NULL or of size 0");
-    if ((status = gmm_call_check(product, &call)))
-        return status;
-    status = gmm_plan_make(context, &call, &plan);
-    if (status) {
-        gmm_plan_free(&plan);
-        return status;
-    }
-    for (int64_t i = 0; i < plan.group_count; i++)
-        most = plan.groups[i].rows > most ? plan.groups[i].rows : most;
-    for (int64_t i = 0; i < plan.item_count; i++)
-        outer_groups += plan.items[i].outer && plan.items[i].row == 0 && plan.items[i].column == 0;
-    format_text(&call, weights, sizeof weights);
+    for (int64_t i = 0; i < plan->group_count; i++)
+        most = plan->groups[i].rows > most ? plan->groups[i].rows : most;
+    for (int64_t i = 0; i < plan->item_count; i++)
+        outer_groups += plan->items[i].outer && plan->items[i].row == 0 && plan->items[i].column == 0;
+    weights_text(call, weights, sizeof weights);
     snprintf(text, text_size,
              "%" PRId64 " products of %" PRId64 " x %" PRId64 " by %" PRId64 " x %" PRId64 ", type %s\n"
              "weights: %s, along %s; %" PRId64 " of %" PRId64 " matrices used, %s each, %s in all\n"
              "kernels: %s for %" PRId64 " matrices, %s for %" PRId64 "; at most %" PRId64 " rows a matrix\n"
              "threads: %" PRId32 " for %" PRId64 " pieces of work\n",
-             call.products, call.m, call.k, call.k, call.n, gmm_dtype_name(call.dtype), weights,
-             call.dot ? "K (dot layout)" : "N (outer layout)", plan.group_count, call.rhs_indices.matrices,
-             bytes_text(matrix_bytes(&call), one, sizeof one),
-             bytes_text(matrix_bytes(&call) * (double)plan.group_count, all, sizeof all), plan.dot->name,
-             plan.group_count - outer_groups, plan.outer->name, outer_groups, most, plan.workers, plan.item_count);
+             call->products, call->m, call->k, call->k, call->n, gmm_dtype_name(call->dtype), weights,
+             call->dot ? "K (dot layout)" : "N (outer layout)", plan->group_count, call->rhs_indices.matrices,
+             bytes_text(matrix_bytes(call), one, sizeof one),
+             bytes_text(matrix_bytes(call) * (double)plan->group_count, all, sizeof all), plan->dot->name,
+             plan->group_count - outer_groups, plan->outer->name, outer_groups, most, plan->workers, plan->item_count);
+}
+
+gmm_status gmm_explain(const gmm_context *context, const gmm_product *product, char *text, size_t text_size)
+{
+    gmm_status status;
+    gmm_call call;
+    gmm_plan plan;
+
+    if (!text || text_size == 0)
+        return gmm_fail(GMM_ERR_NULL, "text is NULL or of size 0");
+    if ((status = gmm_call_check(product, &call)))
+        return status;
+    gmm_fp_env saved = gmm_fp_enter();
+    status = gmm_plan_make(context, &call, &plan);
+    if (!status)
+        plan_text(&call, &plan, text, text_size);
     gmm_plan_free(&plan);
-    return GMM_OK;
+    gmm_fp_leave(saved);
+    return status;
 }
