@@ -76,6 +76,24 @@ static gmm_row weight_row(const run_job *job, gmm_weights_offsets at, int64_t ro
     return (gmm_row){.codes = gmm_view_at(rhs, at.w + row * stride)};
 }
 
+/* Are weights f32 that lie one after the other, so that kernels can read them where they are? */
+static bool weights_in_place(const gmm_call *call)
+{
+    return !call->quantized && call->rhs.dtype == GMM_F32 && call->weights.code_stride == 1 &&
+           (uintptr_t)call->rhs.data % sizeof(float) == 0;
+}
+
+/* Weights [k, k + count) of a row as f32: in place, or decoded into `buffer`. */
+static const float *weight_floats(const run_job *job, gmm_row row, int64_t k, int64_t count, float *buffer)
+{
+    const gmm_weights *weights = &job->call->weights;
+
+    if (weights_in_place(job->call))
+        return (const float *)row.codes + k;
+    weights->format->decode(weights, row, k, count, buffer);
+    return buffer;
+}
+
 static gmm_weights_offsets weight_offsets(const run_job *job, int64_t matrix)
 {
     const gmm_call *call = job->call;
@@ -111,16 +129,14 @@ static bool dot_scratch(int64_t k, int64_t *floats)
 /* One column, decoded a block at a time. */
 static void dot_column(const run_job *job, gmm_row weights, const float *const *x, gmm_dot *call, float *decoded)
 {
-    const gmm_weights *format = &job->call->weights;
     const float *at[GMM_DOT_ROWS];
 
     for (int64_t k = 0; k < job->call->k; k += BLOCK) {
         call->k = minimum(BLOCK, job->call->k - k);
-        format->format->decode(format, weights, k, call->k, decoded);
+        call->w = weight_floats(job, weights, k, call->k, decoded);
         for (int64_t r = 0; r < call->rows; r++)
             at[r] = x[r] + k;
         call->x = at;
-        call->w = decoded;
         call->first = k == 0;
         call->last = k + call->k == job->call->k;
         job->plan->dot->dot(call);
@@ -135,8 +151,6 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
     float *decoded = scratch + GMM_DOT_ROWS * call->k, *sums = decoded + BLOCK;
     float *out = sums + GMM_DOT_ROWS * GMM_CLASSES;
     const float *x[GMM_DOT_ROWS];
-    bool in_place = !call->quantized && rhs->dtype == GMM_F32 && call->weights.code_stride == 1 &&
-                    (uintptr_t)rhs->data % sizeof(float) == 0;
 
     for (int64_t r = 0; r < item->rows; r++)
         x[r] = lhs_floats(job, lhs_row(job, item, r), 0, call->k, scratch + r * call->k);
@@ -144,7 +158,7 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
     for (int64_t c = 0; c < item->columns; c += DOT_COLUMNS) {
         int64_t column = item->column + c, columns = minimum(DOT_COLUMNS, item->columns - c);
         gmm_dot dot = {.rows = item->rows, .sums = sums, .out = out, .out_stride = DOT_COLUMNS};
-        if (in_place) {
+        if (weights_in_place(call)) {
             dot.columns = columns;
             dot.k = call->k;
             dot.x = x;
@@ -165,26 +179,25 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
 /* ---- the outer body: many rows, or weights that run along N --------------------------------------------------------
  */
 
-/* Scratch: a rows * k | sums of every tile | panel | decoded rows | out of one tile. */
-static bool outer_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats)
-{
-    int64_t tile = plan->outer->mr * GMM_PANEL;
+enum {
+    PANEL_FLOATS = BLOCK * GMM_PANEL + GMM_CLASSES * GMM_CLASS_GAP
+};
 
-    return gmm_mul_overflows(call->k, plan->outer_rows, floats) ||
-           gmm_add_overflows(*floats, plan->outer_rows / plan->outer->mr * GMM_CLASSES * tile, floats) ||
-           gmm_add_overflows(*floats, 2 * BLOCK * GMM_PANEL + tile, floats);
+/* Floats of k elements of some rows, packed block by block. */
+static int64_t packed_floats(int64_t k, int64_t rows, int64_t classes)
+{
+    return k * rows + (k + BLOCK - 1) / BLOCK * classes * GMM_CLASS_GAP;
 }
 
-/* to[class][element][row] = from[row][element], for one block of K; rows that are not there are zero. */
-static void pack_rows(const float *const *from, int64_t rows, int64_t row_step, int64_t classes, int64_t k, float *to)
+/* Scratch: packed lhs, tile after tile | sums of every tile | panel | decoded rows | out of one tile. */
+static bool outer_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats)
 {
-    for (int64_t c = 0; c < classes; c++)
-        for (int64_t i = c; i < k; i += classes, to += row_step) {
-            for (int64_t r = 0; r < rows; r++)
-                to[r] = from[r][i];
-            for (int64_t r = rows; r < row_step; r++)
-                to[r] = 0;
-        }
+    int64_t tile = plan->outer->mr * GMM_PANEL, tiles = plan->outer_rows / plan->outer->mr;
+
+    if (gmm_mul_overflows(call->k, 2 * plan->outer_rows, floats)) /* twice: the gaps, generously */
+        return true;
+    *floats = tiles * (packed_floats(call->k, plan->outer->mr, GMM_CLASSES) + GMM_CLASSES * tile);
+    return gmm_add_overflows(*floats, PANEL_FLOATS + BLOCK * GMM_PANEL + tile, floats);
 }
 
 /* Pack the lhs rows of an item, tile after tile, block after block. */
@@ -202,8 +215,16 @@ static void pack_lhs(const run_job *job, const gmm_item *item, int64_t classes, 
             int64_t count = minimum(BLOCK, job->call->k - k);
             for (int64_t r = 0; r < rows; r++)
                 floats[r] = lhs_floats(job, source[r], k, count, buffer + r * BLOCK);
-            pack_rows(floats, rows, row_step, classes, count, a);
-            a += row_step * count;
+            kernel->pack(&(gmm_pack){
+                .rows = rows,
+                .classes = classes,
+                .k = count,
+                .from = floats,
+                .width = row_step,
+                .stride = row_step,
+                .to = a,
+            });
+            a += gmm_class_offset(count, classes, row_step, classes);
         }
     }
 }
@@ -218,10 +239,19 @@ static void pack_panel(const run_job *job, gmm_weights_offsets matrix, int64_t c
 
     if (job->call->dot) {
         for (int64_t c = 0; c < columns; c++) {
-            rows[c] = buffer + c * BLOCK;
-            weights->format->decode(weights, weight_row(job, matrix, column + c), k, count, buffer + c * BLOCK);
+            gmm_row row = weight_row(job, matrix, column + c);
+            rows[c] = weight_floats(job, row, k, count, buffer + c * BLOCK);
         }
-        pack_rows(rows, columns, GMM_PANEL, GMM_CLASSES, count, panel);
+        for (int64_t c = 0; c < GMM_PANEL; c += GMM_MAX_MR)
+            job->plan->outer->pack(&(gmm_pack){
+                .rows = columns > c ? minimum(columns - c, GMM_MAX_MR) : 0,
+                .classes = GMM_CLASSES,
+                .k = count,
+                .from = rows + c,
+                .width = GMM_MAX_MR,
+                .stride = GMM_PANEL,
+                .to = panel + c,
+            });
         return;
     }
     for (int64_t i = 0; i < count; i++, panel += GMM_PANEL) {
@@ -237,9 +267,9 @@ static void outer_item(const run_job *job, const gmm_item *item, float *scratch)
     const gmm_kernel *kernel = job->plan->outer;
     int64_t classes = call->dot ? GMM_CLASSES : 1, tile = kernel->mr * GMM_PANEL;
     gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
-    float *a = scratch, *sums = a + job->plan->outer_rows * call->k;
-    float *panel = sums + job->plan->outer_rows / kernel->mr * GMM_CLASSES * tile;
-    float *buffer = panel + BLOCK * GMM_PANEL, *out = buffer + BLOCK * GMM_PANEL;
+    int64_t tiles = job->plan->outer_rows / kernel->mr, tile_floats = packed_floats(call->k, kernel->mr, classes);
+    float *a = scratch, *sums = a + tiles * tile_floats, *panel = sums + tiles * GMM_CLASSES * tile;
+    float *buffer = panel + PANEL_FLOATS, *out = buffer + BLOCK * GMM_PANEL;
 
     pack_lhs(job, item, classes, buffer, a);
     for (int64_t c = 0; c < item->columns; c += GMM_PANEL) {
@@ -254,7 +284,7 @@ static void outer_item(const run_job *job, const gmm_item *item, float *scratch)
                     .rows = rows,
                     .classes = classes,
                     .k = count,
-                    .a = a + row * call->k + gmm_outer_rows(kernel, rows) * k,
+                    .a = a + row / kernel->mr * tile_floats + packed_floats(k, gmm_outer_rows(kernel, rows), classes),
                     .b = panel,
                     .sums = sums + row / kernel->mr * classes * tile,
                     .first = k == 0,

@@ -19,10 +19,11 @@
 #include "gathermm/gathermm.h"
 
 enum {
-    GMM_CLASSES = 16,  /* running sums of the dot layout, on every instruction set */
-    GMM_PANEL = 32,    /* columns of a packed panel of weights, on every instruction set */
-    GMM_DOT_ROWS = 16, /* the most rows in one call of a dot kernel */
-    GMM_MAX_MR = 16    /* no outer kernel has more rows */
+    GMM_CLASSES = 16,   /* running sums of the dot layout, on every instruction set */
+    GMM_PANEL = 32,     /* columns of a packed panel of weights, on every instruction set */
+    GMM_CLASS_GAP = 16, /* floats after each packed class: without them classes would compete for the same cache sets */
+    GMM_DOT_ROWS = 16,  /* the most rows in one call of a dot kernel */
+    GMM_MAX_MR = 16     /* no outer kernel has more rows; also the most rows that are packed together */
 };
 
 /* One call of a dot kernel: rows x columns sums over one block of K. */
@@ -51,6 +52,17 @@ typedef struct gmm_outer {
     float *out; /* [rows][GMM_PANEL]: written when last */
 } gmm_outer;
 
+/* One call of an outer kernel's pack: up to GMM_MAX_MR rows of one block of K, transposed into classes of elements. */
+typedef struct gmm_pack {
+    int64_t rows; /* 0 to GMM_MAX_MR: rows of `from` */
+    int64_t classes;
+    int64_t k;                /* elements in this block */
+    const float *const *from; /* [rows]: at this block */
+    int64_t width;            /* rows to write: those that `from` lacks as zeros; rows to GMM_MAX_MR */
+    int64_t stride;           /* floats from one element to the next in `to` */
+    float *to;                /* element i of class c: gmm_class_offset(k, classes, stride, c) + i * stride */
+} gmm_pack;
+
 typedef struct gmm_kernel {
     const char *name;         /* body_format_isa: also the file's name and, after gmm_, the symbol's */
     const char *body;         /* "dot" or "outer" */
@@ -60,6 +72,7 @@ typedef struct gmm_kernel {
     const uint8_t *row_steps; /* outer: the row counts that it is compiled for, rising, mr last */
     void (*dot)(const gmm_dot *call);
     void (*outer)(const gmm_outer *call);
+    void (*pack)(const gmm_pack *call); /* outer */
 } gmm_kernel;
 
 /* Every kernel, best first, NULL at the end; built from kernel_list.h. */
@@ -79,6 +92,14 @@ static inline int64_t gmm_outer_rows(const gmm_kernel *kernel, int64_t rows)
 static inline int64_t gmm_class_length(int64_t k, int64_t classes, int64_t c)
 {
     return (k - c + classes - 1) / classes;
+}
+
+/* Where class c begins in a packed block of k, in floats, with `stride` floats an element; c = classes: its size. */
+static inline int64_t gmm_class_offset(int64_t k, int64_t classes, int64_t stride, int64_t c)
+{
+    int64_t longer = c < k % classes ? c : k % classes; /* classes before c that have one element more */
+
+    return (c * (k / classes) + longer) * stride + c * GMM_CLASS_GAP;
 }
 
 #endif

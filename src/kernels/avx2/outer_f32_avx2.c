@@ -20,4 +20,5 @@ const gmm_kernel gmm_outer_f32_avx2 = {
     .nr = 16 * OUTER_NV,
     .row_steps = outer_row_steps,
     .outer = outer_f32,
+    .pack = pack_f32,
 };

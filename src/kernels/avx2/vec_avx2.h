@@ -48,6 +48,65 @@ static inline __m256i first_lanes(int64_t count)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
+/* The first `count` elements, 0 in the other lanes. */
+static inline vf32 vf32_load_first(int64_t count, const float *p)
+{
+    return (vf32){_mm256_maskload_ps(p, first_lanes(count)), _mm256_maskload_ps(p + 8, first_lanes(count - 8))};
+}
+
+/* Stores the first `count` lanes. */
+static inline void vf32_store_first(int64_t count, float *p, vf32 v)
+{
+    _mm256_maskstore_ps(p, first_lanes(count), v.low);
+    _mm256_maskstore_ps(p + 8, first_lanes(count - 8), v.high);
+}
+
+/* m[i] lane j = m[j] lane i, for 8 x 8. */
+static inline void transpose_8(__m256 m[8])
+{
+    __m256 t[8];
+
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(m[i], m[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(m[i], m[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4)
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            m[i + 2 * j] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0x44);
+            m[i + 2 * j + 1] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0xee);
+        }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        t[j] = _mm256_permute2f128_ps(m[j], m[4 + j], 0x20);
+        t[4 + j] = _mm256_permute2f128_ps(m[j], m[4 + j], 0x31);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        m[i] = t[i];
+}
+
+/* m[i] lane j = m[j] lane i. */
+static inline void vf32_transpose(vf32 m[16])
+{
+    __m256 quarter[4][8]; /* upper left, upper right, lower left, lower right */
+
+    for (int i = 0; i < 8; i++) {
+        quarter[0][i] = m[i].low;
+        quarter[1][i] = m[i].high;
+        quarter[2][i] = m[8 + i].low;
+        quarter[3][i] = m[8 + i].high;
+    }
+    for (int q = 0; q < 4; q++)
+        transpose_8(quarter[q]);
+    for (int i = 0; i < 8; i++) {
+        m[i] = (vf32){quarter[0][i], quarter[2][i]};
+        m[8 + i] = (vf32){quarter[1][i], quarter[3][i]};
+    }
+}
+
 static inline __m256 fma_first_8(int64_t count, const float *a, const float *b, __m256 c)
 {
     __m256i mask = first_lanes(count);

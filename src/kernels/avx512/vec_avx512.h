@@ -39,6 +39,52 @@ static inline vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
     return _mm512_fmadd_ps(a, b, c);
 }
 
+/* The first `count` elements, 0 in the other lanes. */
+static inline vf32 vf32_load_first(int64_t count, const float *p)
+{
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
+}
+
+/* Stores the first `count` lanes. */
+static inline void vf32_store_first(int64_t count, float *p, vf32 v)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), v);
+}
+
+/* m[i] lane j = m[j] lane i. */
+static inline void vf32_transpose(vf32 m[16])
+{
+    vf32 t[16];
+
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(m[i], m[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(m[i], m[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4)
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            __m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + j + 2]);
+            m[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            m[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+        /* Now m[4 q + j] holds, in its 128-bit lane p, column 4 p + j of rows 4 q to 4 q + 3: transpose the lanes. */
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        vf32 low = _mm512_shuffle_f32x4(m[j], m[4 + j], 0x44), high = _mm512_shuffle_f32x4(m[j], m[4 + j], 0xee);
+        vf32 low2 = _mm512_shuffle_f32x4(m[8 + j], m[12 + j], 0x44),
+             high2 = _mm512_shuffle_f32x4(m[8 + j], m[12 + j], 0xee);
+        t[j] = _mm512_shuffle_f32x4(low, low2, 0x88);
+        t[4 + j] = _mm512_shuffle_f32x4(low, low2, 0xdd);
+        t[8 + j] = _mm512_shuffle_f32x4(high, high2, 0x88);
+        t[12 + j] = _mm512_shuffle_f32x4(high, high2, 0xdd);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        m[i] = t[i];
+}
+
 /* As vf32_fma in the first `count` lanes, from count elements of memory each; c in the others. */
 static inline vf32 vf32_fma_first(int64_t count, const float *a, const float *b, vf32 c)
 {

@@ -42,14 +42,36 @@ static inline __attribute__((always_inline)) void outer_class(int rows, int64_t 
 
 static inline __attribute__((always_inline)) void outer_rows(const gmm_outer *call, int rows)
 {
-    const float *a = call->a, *b = call->b;
-
     for (int64_t c = 0; c < call->classes; c++) {
         int64_t length = gmm_class_length(call->k, call->classes, c);
+        const float *a = call->a + gmm_class_offset(call->k, call->classes, rows, c);
+        const float *b = call->b + gmm_class_offset(call->k, call->classes, GMM_PANEL, c);
         for (int column = 0; column < GMM_PANEL; column += 16 * OUTER_NV)
             outer_class(rows, length, call->first, a, b + column, call->sums + c * OUTER_MR * GMM_PANEL + column);
-        a += length * rows;
-        b += length * GMM_PANEL;
+    }
+}
+
+/* Where element k + c goes, k a multiple of 16. */
+static inline float *packed_place(const gmm_pack *call, int64_t k, int64_t c)
+{
+    if (call->classes == 1)
+        return call->to + (k + c) * call->stride;
+    return call->to + gmm_class_offset(call->k, GMM_CLASSES, call->stride, c) + k / GMM_CLASSES * call->stride;
+}
+
+static void pack_f32(const gmm_pack *call)
+{
+    vf32 block[16];
+
+    for (int64_t k = 0; k < call->k; k += 16) {
+        int64_t elements = call->k - k < 16 ? call->k - k : 16;
+        for (int r = 0; r < 16; r++)
+            block[r] = r >= call->rows  ? vf32_zero()
+                       : elements == 16 ? vf32_load(call->from[r] + k)
+                                        : vf32_load_first(elements, call->from[r] + k);
+        vf32_transpose(block);
+        for (int64_t c = 0; c < elements; c++)
+            vf32_store_first(call->width, packed_place(call, k, c), block[c]);
     }
 }
 

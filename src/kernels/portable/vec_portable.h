@@ -58,6 +58,33 @@ static inline vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
     return c;
 }
 
+/* The first `count` elements, 0 in the other lanes. */
+static inline vf32 vf32_load_first(int64_t count, const float *p)
+{
+    float lanes[16] = {0};
+
+    memcpy(lanes, p, (size_t)count * sizeof *p);
+    return vf32_load(lanes);
+}
+
+/* Stores the first `count` lanes. */
+static inline void vf32_store_first(int64_t count, float *p, vf32 v)
+{
+    memcpy(p, &v, (size_t)count * sizeof *p);
+}
+
+/* m[i] lane j = m[j] lane i. */
+static inline void vf32_transpose(vf32 m[16])
+{
+    float from[16][16], to[16][16];
+
+    memcpy(from, m, sizeof from);
+    for (int i = 0; i < 16; i++)
+        for (int j = 0; j < 16; j++)
+            to[i][j] = from[j][i];
+    memcpy(m, to, sizeof to);
+}
+
 /* As vf32_fma in the first `count` lanes, from count elements of memory each; c in the others. */
 static inline vf32 vf32_fma_first(int64_t count, const float *a, const float *b, vf32 c)
 {
