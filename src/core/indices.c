@@ -51,24 +51,44 @@ int64_t gmm_indices_at(const gmm_indices *indices, const gmm_call *call, int64_t
     return indices->view.data ? gmm_index_load(&indices->view, offset) : offset;
 }
 
+/* The flat number, over the whole shape, of the element whose number over the axes with a stride is `distinct`. */
+static int64_t flat_number(const gmm_view *whole, const gmm_view *distinct, int64_t number)
+{
+    int64_t flat = 0, step = 1;
+
+    for (int32_t d = whole->ndim - 1; d >= 0; d--) {
+        flat += number % distinct->shape[d] * step;
+        number /= distinct->shape[d];
+        step *= whole->shape[d];
+    }
+    return flat;
+}
+
 gmm_status gmm_indices_check(const gmm_indices *indices)
 {
     const gmm_view *view = &indices->view;
+    gmm_view distinct = *view; /* without the axes along which the array repeats itself, however long they are */
 
     if (!view->data)
         return GMM_OK;
-    for (int64_t i = 0; i < view->count; i++) {
-        int64_t offset = gmm_view_offset(view, view->ndim, i), value = gmm_index_load(view, offset);
+    for (int32_t d = 0; d < view->ndim; d++)
+        if (view->strides[d] == 0) {
+            distinct.count /= view->shape[d];
+            distinct.shape[d] = 1;
+        }
+    for (int64_t i = 0; i < distinct.count; i++) {
+        int64_t offset = gmm_view_offset(&distinct, view->ndim, i), value = gmm_index_load(view, offset);
         uint64_t big;
         if (value >= 0 && value < indices->matrices)
             continue;
+        int64_t flat = flat_number(view, &distinct, i);
         if (view->dtype == GMM_U64) {
             memcpy(&big, gmm_view_at(view, offset), sizeof big);
             return gmm_fail(GMM_ERR_INDEX, "%s[%" PRId64 "] is %" PRIu64 "; there are %" PRId64 " matrices",
-                            indices->name, i, big, indices->matrices);
+                            indices->name, flat, big, indices->matrices);
         }
         return gmm_fail(GMM_ERR_INDEX, "%s[%" PRId64 "] is %" PRId64 "; there are %" PRId64 " matrices", indices->name,
-                        i, value, indices->matrices);
+                        flat, value, indices->matrices);
     }
     return GMM_OK;
 }
