@@ -216,7 +216,8 @@ gmm_status gmm_call_check_output(const gmm_product *product, const gmm_call *cal
     gmm_array_spec spec;
     const gmm_view *views[] = {
         &call->lhs, &call->rhs, &call->scales, &call->biases, &call->lhs_indices.view, &call->rhs_indices.view};
-    const char *names[] = {"lhs", "rhs", "scales", "biases", "lhs_indices", "rhs_indices"};
+    const char *names[] = {
+        call->quantized ? "x" : "lhs", call->quantized ? "w" : "rhs", "scales", "biases", "lhs_indices", "rhs_indices"};
 
     if ((status = gmm_view_make(out, "out", view)))
         return status;
