@@ -1,0 +1,67 @@
+/* oracle.h - what a gathered product must be: a sum in double precision, and an a-priori bound for each element. */
+/* SPDX-License-Identifier: MIT */
+#ifndef GMM_ORACLE_H
+#define GMM_ORACLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gathermm/gathermm.h"
+
+/*
+ * The bound, for an element  s = sum over k < K of x[k] * w[k].
+ *
+ * Let u = 2^-24 (half a unit in the last place of f32) and eta = 2^-150 (half its smallest number). In f32 a product is
+ * x w (1 + d) + e and a sum (a + b)(1 + d), |d| <= u, |e| <= eta; a fused multiply-add is better than the two. In
+ * whatever order the K products are added, each of them meets at most one rounding of its own and K - 1 of additions;
+ * starting from +0 and padding with zeros add none. Up to 5 more are allowed for, so that a sum in classes and a tree
+ * needs no case of its own. The weights that the library multiplies with may carry roundings too, r of them:
+ *
+ *     dense, mxfp4, mxfp8, nvfp4    r = 0  the value is a number of f32
+ *     affine                        r = 1  w = fl(scale * q + bias); exact below 2^-126, as all three are multiples of
+ * 2^-149 nvfp4 with global_scale       r = 2  w = fl(element * scale * fl(global / 2688)); each rounding may underflow
+ * by eta, so w is off by up to a = (|element * scale| + 1) eta besides
+ *
+ * With n = K + 5 + r, gamma = n u / (1 - n u) and S = sum |x[k] w[k]|, as long as S (1 + gamma) is below the largest
+ * f32:
+ *
+ *     |computed - s| <= B = gamma S + (1 + gamma) (sum |x[k]| a[k] + K eta) + n 2^-52 S
+ *
+ * The last term is the oracle's own error: its products are exact in double, its weights and sums are not. Conversion
+ * of operands to the product's type T is part of the definition and done exactly here. The result is rounded once to
+ * out's type; rounding is monotone, so the element must lie between the rounded s - B and the rounded s + B: overflow
+ * to infinity and subnormal results need no rule of their own. An s that is infinite or NaN, which only infinite or NaN
+ * operands give, must come out as just that.
+ */
+typedef struct gmm_oracle {
+    gmm_dtype dtype; /* the product's type T */
+    int32_t ndim;    /* of the result: the spec that gmm_result_spec must give */
+    int64_t shape[GMM_MAX_NDIM];
+    int64_t count;
+    double *value; /* s, in row-major order */
+    double *bound; /* B; infinite where S may overflow f32 */
+} gmm_oracle;
+
+/* Compute a product, which must be a valid one. Slow, single-threaded. Fails the test if memory is short. */
+void gmm_oracle_make(const gmm_product *product, gmm_oracle *oracle);
+
+void gmm_oracle_free(gmm_oracle *oracle);
+
+/* Type and shape alone: value and bound are NULL, no element is read. */
+void gmm_oracle_make_spec(const gmm_product *product, gmm_oracle *oracle);
+
+/* Is every element of out (of any float type and strides) within its bound? Else text says which is not, and by how
+ * much. An infinite bound is a fault of the test's operands and never passes. */
+bool gmm_oracle_check(const gmm_oracle *oracle, const gmm_array *out, char *text, size_t text_size);
+
+/* Dequantized weight (row, column) of flat matrix `matrix`: its exact value (beyond f32's range: infinite). */
+double gmm_oracle_weight(const gmm_quantized *quantized, int64_t matrix, int64_t row, int64_t column);
+
+/* The address of element number `flat`, in row-major order, of an array. */
+char *gmm_oracle_address(const gmm_array *array, int64_t flat);
+
+/* The bits of element number `flat`. */
+uint64_t gmm_oracle_bits(const gmm_array *array, int64_t flat);
+
+#endif
