@@ -133,14 +133,14 @@ typedef void gmm_parallel_for(void *user, int64_t count, void (*body)(void *arg,
 /** Options for gmm_context_create; set `size`, leave the rest zero for the defaults. */
 typedef struct gmm_context_options {
     size_t size;                    /**< sizeof(gmm_context_options) */
-    int32_t threads;                /**< at most this many at once; 0: OpenMP's default (1 without OpenMP) */
+    int32_t threads;                /**< at most this many; 0: OpenMP's default (1 with a parallel_for or no OpenMP) */
     const char *cpu_mask;           /**< features to leave unused, e.g. "avx512,avx2"; NULL: none beyond GMM_CPU_MASK */
     gmm_parallel_for *parallel_for; /**< NULL: OpenMP */
     void *parallel_for_user;
 } gmm_context_options;
 
 /**
- * Make a context. Everywhere below a NULL context means one with all defaults.
+ * Make a context; NULL options are all defaults. Everywhere below a NULL context means one with all defaults.
  *
  * The environment variable GMM_CPU_MASK names features to leave unused in the whole process, separated by commas, in
  * the words of gmm_cpu_feature_at ("avx512", "avx2"; "all" leaves portable C). A feature also rules out those that

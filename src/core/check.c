@@ -194,6 +194,8 @@ gmm_status gmm_call_check(const gmm_product *product, gmm_call *call)
     if (!product->rhs == !product->quantized)
         return gmm_fail(GMM_ERR_ARGUMENT, "exactly one of rhs and quantized must be set; %s is",
                         product->rhs ? "both" : "neither");
+    if (product->rhs && product->transpose)
+        return gmm_fail(GMM_ERR_ARGUMENT, "transpose is for quantized weights; a dense rhs says it by its strides");
     *call = (gmm_call){.quantized = product->quantized != NULL};
     status = call->quantized ? check_quantized(product, call) : check_dense(product, call);
     return status ? status : check_batch(product, call);

@@ -19,7 +19,7 @@ enum {
     /* Items for each thread, so that uneven experts even out. */
     ITEMS_PER_THREAD = 4,
     /* Multiply-adds below which waking another thread costs more than it brings. */
-    WORK_PER_THREAD = 1 << 16,
+    WORK_PER_THREAD = 1 << 18,
 };
 
 const gmm_kernel *gmm_kernel_choose(const char *body, uint32_t features)

@@ -29,7 +29,7 @@ broken_model() {
     done
 }
 
-quick="--windows 1 --generate 20 --processes 3"
+quick="--windows 1 --generate 2 --processes 3"
 # shellcheck disable=SC2086  # options to split
 {
     expect 0 'All right' $quick --faulty-blas "$faulty"

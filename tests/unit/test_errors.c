@@ -229,6 +229,9 @@ static void struct_sizes_and_choices(void **state)
     dense_subject(&s);
     s.product.rhs = NULL;
     REFUSED(&s, FAULT_PRODUCT, GMM_ERR_ARGUMENT, "rhs", "quantized");
+    dense_subject(&s);
+    s.product.transpose = true;
+    REFUSED(&s, FAULT_PRODUCT, GMM_ERR_ARGUMENT, "transpose", "dense");
 }
 
 static void ranks_and_sizes(void **state)

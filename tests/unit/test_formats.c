@@ -358,6 +358,28 @@ static void affine_rounds_once(void **state)
     }
 }
 
+/* A sum that double precision rounds to the middle between two f32 numbers: fma knows on which side of it the sum is.
+ * 5237765 * 205 = 2^30 + 1. */
+static void affine_rounds_once_near_a_tie(void **state)
+{
+    float scale = 5237765 * 0x1p-54f, bias = 1, out[32];
+    uint32_t words[8];
+    gmm_weights weights = {.format = gmm_format_find("affine"),
+                           .scales_dtype = GMM_F32,
+                           .biases_dtype = GMM_F32,
+                           .group_size = 32,
+                           .bits = 8,
+                           .code_stride = 1,
+                           .scale_stride = 1,
+                           .bias_stride = 1};
+
+    (void)state;
+    memset(words, 205, sizeof words);
+    weights.format->decode(&weights, (gmm_row){words, &scale, &bias}, 0, 32, out);
+    for (int e = 0; e < 32; e++)
+        assert_true(out[e] == 1 + 0x1p-23f);
+}
+
 static void dense_decodes_in_place(void **state)
 {
     static const gmm_dtype types[] = {GMM_F32, GMM_F16, GMM_BF16};
@@ -535,9 +557,10 @@ static void formats_resolve(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_vectors),         cmocka_unit_test(decode_everywhere),
-        cmocka_unit_test(affine_rounds_once),     cmocka_unit_test(fp_rules),
-        cmocka_unit_test(dense_decodes_in_place), cmocka_unit_test(formats_resolve),
+        cmocka_unit_test(golden_vectors),     cmocka_unit_test(decode_everywhere),
+        cmocka_unit_test(affine_rounds_once), cmocka_unit_test(affine_rounds_once_near_a_tie),
+        cmocka_unit_test(fp_rules),           cmocka_unit_test(dense_decodes_in_place),
+        cmocka_unit_test(formats_resolve),
     };
 
     gmm_random_start(&seeded, "test_formats");
