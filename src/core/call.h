@@ -69,6 +69,10 @@ typedef struct gmm_item {
     int64_t column, columns;
 } gmm_item;
 
+enum {
+    GMM_DOT_ROWS = 48
+}; /* the most rows of an item of the dot body */
+
 /* How a call will be carried out. */
 typedef struct gmm_plan {
     const gmm_kernel *dot, *outer;

@@ -10,8 +10,8 @@
 #include "cpu/cpu.h"
 
 enum {
-    /* From this many rows on, packing a panel for the outer body costs less than the loads of the dot body. */
-    OUTER_FROM_ROWS = 24,
+    /* From more rows than this, packing a panel for the outer body costs less than the loads of the dot body. */
+    MOST_ROWS_FOR_DOT = GMM_DOT_ROWS,
     /* An outer item's packed rows and their sums stay in a second-level cache: at most this many floats, this many
      * tiles. */
     OUTER_FLOATS = 512 * 1024,
@@ -108,12 +108,12 @@ static int64_t divide_up(int64_t a, int64_t b)
 /* Cut one group into items, appended to plan->items when that exists; returns how many. */
 static int64_t cut(const gmm_call *call, gmm_plan *plan, const gmm_group_of_rows *group, double pieces)
 {
-    bool outer = !call->dot || group->rows >= OUTER_FROM_ROWS;
-    int64_t row_step = outer ? plan->outer->mr : 1, column_step = outer ? GMM_PANEL : GMM_CLASSES, items = 0;
+    bool outer = !call->dot || group->rows > MOST_ROWS_FOR_DOT;
+    int64_t row_step = outer ? plan->outer->mr : plan->dot->mr, items = 0;
     int64_t row_chunks = divide_up(group->rows, outer ? plan->outer_rows : GMM_DOT_ROWS);
     int64_t rows = round_up(divide_up(group->rows, row_chunks), row_step);
     int64_t column_chunks = (int64_t)(pieces / (double)row_chunks) + 1;
-    int64_t columns = round_up(divide_up(call->n, column_chunks), column_step);
+    int64_t columns = round_up(divide_up(call->n, column_chunks), GMM_PANEL);
 
     for (int64_t row = 0; row < group->rows; row += rows)
         for (int64_t column = 0; column < call->n; column += columns, items++) {

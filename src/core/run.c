@@ -16,8 +16,6 @@ enum {
     /* Elements of K that are decoded, packed and multiplied at a time: a panel of them stays in cache. A multiple of
      * 128. */
     BLOCK = 1024,
-    /* Columns whose results the dot body collects before they are stored. */
-    DOT_COLUMNS = 64,
 };
 
 typedef struct {
@@ -116,63 +114,63 @@ static void store(const run_job *job, const gmm_item *item, int64_t row, int64_t
     gmm_store_run(out->dtype, values, count, gmm_view_at(out, offset), out->strides[batch_ndim + 1]);
 }
 
-/* ---- the dot body: few rows, weights that run along K --------------------------------------------------------------
- */
+/* ---- the dot body: few rows, weights that run along K ---- */
 
-/* Scratch: x GMM_DOT_ROWS * k | weights BLOCK | sums GMM_DOT_ROWS * GMM_CLASSES | out GMM_DOT_ROWS * DOT_COLUMNS. */
+/* Scratch: x, if it is not read in place | class sums | panel of decoded weights | out. */
 static bool dot_scratch(int64_t k, int64_t *floats)
 {
     return gmm_mul_overflows(k, GMM_DOT_ROWS, floats) ||
-           gmm_add_overflows(*floats, BLOCK + GMM_DOT_ROWS * (GMM_CLASSES + DOT_COLUMNS), floats);
+           gmm_add_overflows(*floats, (GMM_DOT_ROWS * (GMM_CLASSES + 1) + BLOCK) * GMM_DOT_COLUMNS, floats);
 }
 
-/* One column, decoded a block at a time. */
-static void dot_column(const run_job *job, gmm_row weights, const float *const *x, gmm_dot *call, float *decoded)
+/* Weights of some columns, [k, k + count): where they are, or decoded into a panel. */
+static const float *dot_weights(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns,
+                                int64_t k, int64_t count, float *panel, int64_t *stride)
 {
-    const float *at[GMM_DOT_ROWS];
+    const gmm_view *rhs = &job->call->rhs;
 
-    for (int64_t k = 0; k < job->call->k; k += BLOCK) {
-        call->k = minimum(BLOCK, job->call->k - k);
-        call->w = weight_floats(job, weights, k, call->k, decoded);
-        for (int64_t r = 0; r < call->rows; r++)
-            at[r] = x[r] + k;
-        call->x = at;
-        call->first = k == 0;
-        call->last = k + call->k == job->call->k;
-        job->plan->dot->dot(call);
+    if (weights_in_place(job->call)) {
+        *stride = rhs->strides[rhs->ndim - 1];
+        return weight_floats(job, weight_row(job, matrix, column), k, count, NULL);
     }
+    *stride = BLOCK;
+    for (int64_t c = 0; c < columns; c++)
+        weight_floats(job, weight_row(job, matrix, column + c), k, count, panel + c * BLOCK);
+    return panel;
 }
 
 static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
 {
     const gmm_call *call = job->call;
-    const gmm_view *rhs = &call->rhs;
     gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
-    float *decoded = scratch + GMM_DOT_ROWS * call->k, *sums = decoded + BLOCK;
-    float *out = sums + GMM_DOT_ROWS * GMM_CLASSES;
-    const float *x[GMM_DOT_ROWS];
+    /* Rows that are a single tile gain nothing from blocks; whole weight rows are the best order to read memory in. */
+    int64_t block = weights_in_place(call) && item->rows <= job->plan->dot->mr ? call->k : BLOCK;
+    float *sums = scratch + GMM_DOT_ROWS * call->k, *panel = sums + GMM_DOT_ROWS * GMM_DOT_COLUMNS * GMM_CLASSES;
+    float *out = panel + BLOCK * GMM_DOT_COLUMNS;
+    const float *x[GMM_DOT_ROWS], *at[GMM_DOT_ROWS];
 
     for (int64_t r = 0; r < item->rows; r++)
         x[r] = lhs_floats(job, lhs_row(job, item, r), 0, call->k, scratch + r * call->k);
-
-    for (int64_t c = 0; c < item->columns; c += DOT_COLUMNS) {
-        int64_t column = item->column + c, columns = minimum(DOT_COLUMNS, item->columns - c);
-        gmm_dot dot = {.rows = item->rows, .sums = sums, .out = out, .out_stride = DOT_COLUMNS};
-        if (weights_in_place(call)) {
-            dot.columns = columns;
-            dot.k = call->k;
-            dot.x = x;
-            dot.w = weight_row(job, matrix, column).codes;
-            dot.w_stride = rhs->strides[rhs->ndim - 1];
-            dot.first = dot.last = true;
+    for (int64_t c = 0; c < item->columns; c += GMM_DOT_COLUMNS) {
+        int64_t column = item->column + c, columns = minimum(GMM_DOT_COLUMNS, item->columns - c);
+        for (int64_t k = 0; k < call->k; k += block) {
+            gmm_dot dot = {
+                .rows = item->rows,
+                .columns = columns,
+                .k = minimum(block, call->k - k),
+                .x = at,
+                .sums = sums,
+                .first = k == 0,
+                .out = out,
+            };
+            dot.last = k + dot.k == call->k;
+            dot.w = dot_weights(job, matrix, column, columns, k, dot.k, panel, &dot.w_stride);
+            for (int64_t r = 0; r < item->rows; r++)
+                at[r] = x[r] + k;
             job->plan->dot->dot(&dot);
-        } else {
-            dot.columns = 1;
-            for (int64_t i = 0; i < columns; i++, dot.out++)
-                dot_column(job, weight_row(job, matrix, column + i), x, &dot, decoded);
         }
         for (int64_t r = 0; r < item->rows; r++)
-            store(job, item, r, column, columns, out + r * DOT_COLUMNS);
+            store(job, item, r, column, columns, out + r * GMM_DOT_COLUMNS);
     }
 }
 
@@ -305,11 +303,11 @@ static void outer_item(const run_job *job, const gmm_item *item, float *scratch)
 /* K = 0: every sum is empty. */
 static void zero_item(const run_job *job, const gmm_item *item)
 {
-    static const float zeros[DOT_COLUMNS];
+    static const float zeros[GMM_PANEL];
 
     for (int64_t r = 0; r < item->rows; r++)
-        for (int64_t c = 0; c < item->columns; c += DOT_COLUMNS)
-            store(job, item, r, item->column + c, minimum(DOT_COLUMNS, item->columns - c), zeros);
+        for (int64_t c = 0; c < item->columns; c += GMM_PANEL)
+            store(job, item, r, item->column + c, minimum(GMM_PANEL, item->columns - c), zeros);
 }
 
 static void work(void *arg, int64_t worker)

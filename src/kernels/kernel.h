@@ -22,22 +22,22 @@ enum {
     GMM_CLASSES = 16,   /* running sums of the dot layout, on every instruction set */
     GMM_PANEL = 32,     /* columns of a packed panel of weights, on every instruction set */
     GMM_CLASS_GAP = 16, /* floats after each packed class: without them classes would compete for the same cache sets */
-    GMM_DOT_ROWS = 16,  /* the most rows in one call of a dot kernel */
-    GMM_MAX_MR = 16     /* no outer kernel has more rows; also the most rows that are packed together */
+    GMM_DOT_COLUMNS = 32, /* the most columns in one call of a dot kernel */
+    GMM_MAX_MR = 16       /* no outer kernel has more rows; also the most rows that are packed together */
 };
 
 /* One call of a dot kernel: rows x columns sums over one block of K. */
 typedef struct gmm_dot {
-    int64_t rows; /* 1 to GMM_DOT_ROWS */
-    int64_t columns;
+    int64_t rows;          /* any number */
+    int64_t columns;       /* 1 to GMM_DOT_COLUMNS */
     int64_t k;             /* elements in this block */
     const float *const *x; /* [rows]: the rows of lhs, at this block */
     const float *w;        /* columns weight rows, at this block */
     int64_t w_stride;
-    float *sums; /* [columns][rows][16]: class sums between blocks; unused when first and last */
+    float *sums; /* [rows][GMM_DOT_COLUMNS][GMM_CLASSES]: class sums, written in every block and read in all but the
+                    first */
     bool first, last;
-    float *out; /* [rows][out_stride]: written when last */
-    int64_t out_stride;
+    float *out; /* [rows][GMM_DOT_COLUMNS]: written when last; columns that are not there get anything */
 } gmm_dot;
 
 /* One call of an outer kernel: up to mr x GMM_PANEL sums over one block of K. */

@@ -18,7 +18,8 @@ static const int64_t lengths[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,   10,  11, 
                                   19, 20, 21, 22, 23, 24, 25, 26, 27,  28,  29,  30,  31,  32,  33,  47,  48, 49,
                                   63, 64, 65, 79, 80, 81, 96, 97, 111, 128, 129, 144, 145, 255, 256, 257, 544};
 enum {
-    LENGTHS = sizeof lengths / sizeof lengths[0]
+    LENGTHS = sizeof lengths / sizeof lengths[0],
+    MOST_ROWS = 20
 };
 
 /* Floats that end at a guard page, so that a read or write past them dies. */
@@ -56,11 +57,12 @@ static void check_sum(const gmm_kernel *kernel, int64_t k, const float *x, const
 static void run_dot(const gmm_kernel *kernel, int64_t rows, int64_t columns, int64_t k, const float *x, const float *w,
                     int64_t cut, float *out)
 {
-    gmm_guarded memory;
-    float *sums = floats(&memory, columns * rows * GMM_CLASSES);
-    const float *at[GMM_DOT_ROWS];
+    gmm_guarded sums_memory, out_memory;
+    int64_t results = rows * GMM_DOT_COLUMNS;
+    float *sums = floats(&sums_memory, results * GMM_CLASSES), *wide = floats(&out_memory, results);
+    const float *at[MOST_ROWS];
 
-    memset(sums, 0xff, (size_t)(columns * rows * GMM_CLASSES) * sizeof(float)); /* NaN: must not be read first */
+    memset(sums, 0xff, (size_t)(results * GMM_CLASSES) * sizeof(float)); /* NaN: must not be read first */
     for (int64_t begin = 0; begin < k;) {
         int64_t end = begin == 0 && cut > 0 && cut < k ? cut : k;
         for (int64_t r = 0; r < rows; r++)
@@ -75,12 +77,14 @@ static void run_dot(const gmm_kernel *kernel, int64_t rows, int64_t columns, int
             .sums = sums,
             .first = begin == 0,
             .last = end == k,
-            .out = out,
-            .out_stride = columns,
+            .out = wide,
         });
         begin = end;
     }
-    gmm_guarded_free(&memory);
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(out + r * columns, wide + r * GMM_DOT_COLUMNS, (size_t)columns * sizeof(float));
+    gmm_guarded_free(&sums_memory);
+    gmm_guarded_free(&out_memory);
 }
 
 /* Pack elements [begin, end) of rows x k elements, `width` rows wide, as the planner does: 16 rows at a time. */
@@ -162,38 +166,41 @@ static const gmm_kernel *sibling(const gmm_kernel *kernel, const char *body)
     return NULL;
 }
 
+static void check_dot(const gmm_kernel *kernel, gmm_random *random, int64_t k, int64_t rows, int64_t columns)
+{
+    gmm_guarded memory[4];
+    size_t bytes = (size_t)(rows * columns) * sizeof(float);
+    float *x = random_floats(&memory[0], random, rows * k), *w = random_floats(&memory[1], random, columns * k);
+    float *out = floats(&memory[2], rows * columns), *again = floats(&memory[3], rows * columns);
+
+    run_dot(kernel, rows, columns, k, x, w, 0, out);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < columns; c++)
+            check_sum(kernel, k, x + r * k, w + c * k, 1, out[r * columns + c]);
+    run_dot(kernel, rows, columns, k, x, w, k / 32 * 16, again);
+    assert_memory_equal(out, again, bytes);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < columns; c++)
+            run_dot(kernel, 1, 1, k, x + r * k, w + c * k, 0, again + r * columns + c);
+    assert_memory_equal(out, again, bytes);
+    for (int m = 0; m < 4; m++)
+        gmm_guarded_free(&memory[m]);
+}
+
 static void test_dot(void **state)
 {
     gmm_random random;
-    enum {
-        COLUMNS = 3
-    };
 
     (void)state;
     gmm_random_start(&random, "dot");
     for (size_t i = 0; gmm_kernels[i]; i++) {
-        const gmm_kernel *kernel = gmm_kernels[i];
-        if (!kernel->dot || !usable(kernel))
+        if (!gmm_kernels[i]->dot || !usable(gmm_kernels[i]))
             continue;
         for (int l = 0; l < LENGTHS; l++)
-            for (int64_t rows = 1; rows <= GMM_DOT_ROWS; rows += l < 33 ? 1 : 5) {
-                gmm_guarded memory[4];
-                int64_t k = lengths[l];
-                float *x = random_floats(&memory[0], &random, rows * k);
-                float *w = random_floats(&memory[1], &random, COLUMNS * k);
-                float *out = floats(&memory[2], rows * COLUMNS), *again = floats(&memory[3], rows * COLUMNS);
-                run_dot(kernel, rows, COLUMNS, k, x, w, 0, out);
-                for (int64_t r = 0; r < rows; r++)
-                    for (int64_t c = 0; c < COLUMNS; c++)
-                        check_sum(kernel, k, x + r * k, w + c * k, 1, out[r * COLUMNS + c]);
-                run_dot(kernel, rows, COLUMNS, k, x, w, k / 32 * 16, again);
-                assert_memory_equal(out, again, (size_t)(rows * COLUMNS) * sizeof(float));
-                for (int64_t r = 0; r < rows; r++)
-                    run_dot(kernel, 1, COLUMNS, k, x + r * k, w, 0, again + r * COLUMNS);
-                assert_memory_equal(out, again, (size_t)(rows * COLUMNS) * sizeof(float));
-                for (int m = 0; m < 4; m++)
-                    gmm_guarded_free(&memory[m]);
-            }
+            for (int64_t rows = 1; rows <= MOST_ROWS; rows += l % 16 == 0 ? 1 : 5)
+                check_dot(gmm_kernels[i], &random, lengths[l], rows, 1 + (rows + l) % 9);
+        for (int64_t columns = 1; columns <= GMM_DOT_COLUMNS; columns++)
+            check_dot(gmm_kernels[i], &random, 37, 3, columns);
     }
 }
 
@@ -303,7 +310,7 @@ static void test_descriptors(void **state)
         assert_true(dot || !strcmp(kernel->body, "outer"));
         assert_true(dot == (kernel->dot != NULL) && dot == (kernel->outer == NULL));
         assert_non_null(kernel->reads);
-        assert_in_range(kernel->mr, 1, dot ? GMM_DOT_ROWS : GMM_MAX_MR);
+        assert_in_range(kernel->mr, 1, GMM_MAX_MR);
         dot_everywhere |= dot && !kernel->needs;
         outer_everywhere |= !dot && !kernel->needs;
         if (!dot)

@@ -1,10 +1,11 @@
-/* dot_f32_avx2.c - f32 dot products, 4 rows at a time. */
+/* dot_f32_avx2.c - 2 x 2 f32 tiles of two registers a vector: 8 for sums, 4 for weights, 2 for an element, of 16. */
 /* SPDX-License-Identifier: MIT */
 #include "cpu/cpu.h"
 #include "kernels/avx2/vec_avx2.h"
 #include "kernels/kernel.h"
 
-#define DOT_MR 4
+#define DOT_MR 2
+#define DOT_NR 2
 #include "kernels/bodies/dot_f32_body.h"
 
 extern const gmm_kernel gmm_dot_f32_avx2;
@@ -14,6 +15,6 @@ const gmm_kernel gmm_dot_f32_avx2 = {
     .reads = "f32",
     .needs = GMM_CPU_AVX2,
     .mr = DOT_MR,
-    .nr = 1,
+    .nr = DOT_NR,
     .dot = dot_f32,
 };

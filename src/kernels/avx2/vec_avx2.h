@@ -107,6 +107,29 @@ static inline void vf32_transpose(vf32 m[16])
     }
 }
 
+/* Eight trees of sixteen lanes each, at v[i * 16]. */
+static inline __m256 trees_8(const float *v)
+{
+    __m256 eight[8], four[4];
+
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        eight[i] = _mm256_add_ps(_mm256_loadu_ps(v + i * 16), _mm256_loadu_ps(v + i * 16 + 8));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        four[i] = _mm256_add_ps(_mm256_permute2f128_ps(eight[i], eight[i + 4], 0x20),
+                                _mm256_permute2f128_ps(eight[i], eight[i + 4], 0x31));
+    __m256 a = _mm256_add_ps(_mm256_shuffle_ps(four[0], four[1], 0x44), _mm256_shuffle_ps(four[0], four[1], 0xee));
+    __m256 b = _mm256_add_ps(_mm256_shuffle_ps(four[2], four[3], 0x44), _mm256_shuffle_ps(four[2], four[3], 0xee));
+    return _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x88), _mm256_shuffle_ps(a, b, 0xdd));
+}
+
+/* Lane i: the sum of v[i * 16] to v[i * 16 + 15], in the tree +8, +4, +2, +1. */
+static inline vf32 vf32_trees(const float *v)
+{
+    return (vf32){trees_8(v), trees_8(v + 8 * 16)};
+}
+
 static inline __m256 fma_first_8(int64_t count, const float *a, const float *b, __m256 c)
 {
     __m256i mask = first_lanes(count);

@@ -1,10 +1,11 @@
-/* dot_f32_avx512.c - f32 dot products, 8 rows at a time. */
+/* dot_f32_avx512.c - 6 x 4 f32 tiles: 24 sums, 4 weights, 1 element in 32 registers. */
 /* SPDX-License-Identifier: MIT */
 #include "cpu/cpu.h"
 #include "kernels/avx512/vec_avx512.h"
 #include "kernels/kernel.h"
 
-#define DOT_MR 8
+#define DOT_MR 6
+#define DOT_NR 4
 #include "kernels/bodies/dot_f32_body.h"
 
 extern const gmm_kernel gmm_dot_f32_avx512;
@@ -14,6 +15,6 @@ const gmm_kernel gmm_dot_f32_avx512 = {
     .reads = "f32",
     .needs = GMM_CPU_AVX512,
     .mr = DOT_MR,
-    .nr = 1,
+    .nr = DOT_NR,
     .dot = dot_f32,
 };

@@ -85,6 +85,28 @@ static inline void vf32_transpose(vf32 m[16])
         m[i] = t[i];
 }
 
+/* Pairwise sums of the halves (128-bit lanes 0 1 and 2 3) of a, then of b. */
+static inline vf32 halves(vf32 a, vf32 b)
+{
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+}
+
+/* Lane i: the sum of v[i * 16] to v[i * 16 + 15], in the tree +8, +4, +2, +1. Sixteen trees share their shuffles. */
+static inline vf32 vf32_trees(const float *v)
+{
+    vf32 four[4];
+
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        vf32 a = halves(vf32_load(v + i * 16), vf32_load(v + (i + 4) * 16));
+        vf32 b = halves(vf32_load(v + (i + 8) * 16), vf32_load(v + (i + 12) * 16));
+        four[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+    }
+    vf32 a = _mm512_add_ps(_mm512_shuffle_ps(four[0], four[1], 0x44), _mm512_shuffle_ps(four[0], four[1], 0xee));
+    vf32 b = _mm512_add_ps(_mm512_shuffle_ps(four[2], four[3], 0x44), _mm512_shuffle_ps(four[2], four[3], 0xee));
+    return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+}
+
 /* As vf32_fma in the first `count` lanes, from count elements of memory each; c in the others. */
 static inline vf32 vf32_fma_first(int64_t count, const float *a, const float *b, vf32 c)
 {

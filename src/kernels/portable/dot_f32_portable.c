@@ -1,10 +1,11 @@
-/* dot_f32_portable.c - f32 dot products, 2 rows at a time. */
+/* dot_f32_portable.c - 2 x 2 f32 tiles. */
 /* SPDX-License-Identifier: MIT */
 #include "cpu/cpu.h"
 #include "kernels/kernel.h"
 #include "kernels/portable/vec_portable.h"
 
 #define DOT_MR 2
+#define DOT_NR 2
 #include "kernels/bodies/dot_f32_body.h"
 
 extern const gmm_kernel gmm_dot_f32_portable;
@@ -14,6 +15,6 @@ const gmm_kernel gmm_dot_f32_portable = {
     .reads = "f32",
     .needs = 0,
     .mr = DOT_MR,
-    .nr = 1,
+    .nr = DOT_NR,
     .dot = dot_f32,
 };

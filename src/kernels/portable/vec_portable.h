@@ -85,6 +85,24 @@ static inline void vf32_transpose(vf32 m[16])
     memcpy(m, to, sizeof to);
 }
 
+/* Lane i: the sum of v[i * 16] to v[i * 16 + 15], in the tree +8, +4, +2, +1. */
+static inline vf32 vf32_trees(const float *v)
+{
+    float sums[16];
+
+    for (int i = 0; i < 16; i++, v += 16) {
+        quad eight[2], four;
+        vf32 all = vf32_load(v);
+        float lanes[4];
+        eight[0] = all.part[0] + all.part[2];
+        eight[1] = all.part[1] + all.part[3];
+        four = eight[0] + eight[1];
+        memcpy(lanes, &four, sizeof lanes);
+        sums[i] = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+    }
+    return vf32_load(sums);
+}
+
 /* As vf32_fma in the first `count` lanes, from count elements of memory each; c in the others. */
 static inline vf32 vf32_fma_first(int64_t count, const float *a, const float *b, vf32 c)
 {
