@@ -70,6 +70,7 @@ need_ci()
     need clang-format-14 has clang-format-14
     need shellcheck has shellcheck
     need gcovr has gcovr
+    need qemu-user has qemu-x86_64
     need git has git
 }
 

@@ -7,17 +7,17 @@
 #include "cpu/cpu.h"
 
 #define TEXT(x) #x
-#define VERSION(major, minor, patch) TEXT(major) "." TEXT(minor) "." TEXT(patch)
+#define TEXT_OF(macro) TEXT(macro)
 
 const char *gmm_version(void)
 {
-    return VERSION(GMM_VERSION_MAJOR, GMM_VERSION_MINOR, GMM_VERSION_PATCH);
+    return TEXT_OF(GMM_VERSION_MAJOR) "." TEXT_OF(GMM_VERSION_MINOR) "." TEXT_OF(GMM_VERSION_PATCH);
 }
 
 const char *gmm_build_info(void)
 {
 #if defined(__clang__)
-#define COMPILER "clang " __clang_version__
+#define COMPILER "clang " TEXT_OF(__clang_major__) "." TEXT_OF(__clang_minor__) "." TEXT_OF(__clang_patchlevel__)
 #else
 #define COMPILER "gcc " __VERSION__
 #endif

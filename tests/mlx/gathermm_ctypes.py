@@ -141,7 +141,7 @@ def from_fp8(x, dtype=bfloat16):
     return out
 
 
-def product(lhs, rhs=None, quantized=None, transpose=True, lhs_indices=None, rhs_indices=None, sorted_indices=False):
+def product(lhs, rhs=None, quantized=None, transpose=False, lhs_indices=None, rhs_indices=None, sorted_indices=False):
     """gmm_run, into an output that held NaN."""
     keep = [view(lhs), view(rhs), quantized and quantized.pointer(), view(lhs_indices), view(rhs_indices)]
     c_product = CProduct(ctypes.sizeof(CProduct), keep[0], keep[1], keep[2], transpose, keep[3], keep[4],
