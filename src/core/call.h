@@ -76,6 +76,8 @@ enum {
 /* How a call will be carried out. */
 typedef struct gmm_plan {
     const gmm_kernel *dot, *outer;
+    const gmm_kernel *decoder; /* NULL: the format's own decode */
+    gmm_decode *decode;
     int64_t *order;       /* products, sorted by matrix, stable */
     int64_t *lhs_offsets; /* per product: where its lhs matrix begins, in elements */
     gmm_group_of_rows *groups;
@@ -95,7 +97,7 @@ void gmm_plan_free(gmm_plan *plan);
 /* Carry out a plan. GMM_ERR_MEMORY and GMM_ERR_SIZE, before anything is written. */
 gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, const gmm_view *out);
 
-/* The kernel for a body ("dot", "outer") with these CPU features: the first of the list that they allow. */
-const gmm_kernel *gmm_kernel_choose(const char *body, uint32_t features);
+/* The kernel of a body that reads a format, with these CPU features: the first of the list that they allow, or NULL. */
+const gmm_kernel *gmm_kernel_choose(const char *body, const char *reads, uint32_t features);
 
 #endif

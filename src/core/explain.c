@@ -56,13 +56,17 @@ static void plan_text(const gmm_call *call, const gmm_plan *plan, char *text, si
     snprintf(text, text_size,
              "%" PRId64 " products of %" PRId64 " x %" PRId64 " by %" PRId64 " x %" PRId64 ", type %s\n"
              "weights: %s, along %s; %" PRId64 " of %" PRId64 " matrices used, %s each, %s in all\n"
-             "kernels: %s for %" PRId64 " matrices, %s for %" PRId64 "; at most %" PRId64 " rows a matrix\n"
+             "kernels: %s for %" PRId64 " matrices, %s for %" PRId64 "; at most %" PRId64 " rows a matrix; decode: %s\n"
              "threads: %" PRId32 " for %" PRId64 " pieces of work\n",
              call->products, call->m, call->k, call->k, call->n, gmm_dtype_name(call->dtype), weights,
              call->dot ? "K (dot layout)" : "N (outer layout)", plan->group_count, call->rhs_indices.matrices,
              bytes_text(matrix_bytes(call), one, sizeof one),
              bytes_text(matrix_bytes(call) * (double)plan->group_count, all, sizeof all), plan->dot->name,
-             plan->group_count - outer_groups, plan->outer->name, outer_groups, most, plan->workers, plan->item_count);
+             plan->group_count - outer_groups, plan->outer->name, outer_groups, most,
+             plan->decoder                                    ? plan->decoder->name
+             : !call->quantized && call->rhs.dtype == GMM_F32 ? "none"
+                                                              : "portable",
+             plan->workers, plan->item_count);
 }
 
 gmm_status gmm_explain(const gmm_context *context, const gmm_product *product, char *text, size_t text_size)

@@ -22,12 +22,22 @@ enum {
     WORK_PER_THREAD = 1 << 18,
 };
 
-const gmm_kernel *gmm_kernel_choose(const char *body, uint32_t features)
+const gmm_kernel *gmm_kernel_choose(const char *body, const char *reads, uint32_t features)
 {
     for (size_t i = 0; gmm_kernels[i]; i++)
-        if (!strcmp(gmm_kernels[i]->body, body) && !(gmm_kernels[i]->needs & ~features))
+        if (!strcmp(gmm_kernels[i]->body, body) && !strcmp(gmm_kernels[i]->reads, reads) &&
+            !(gmm_kernels[i]->needs & ~features))
             return gmm_kernels[i];
-    return NULL; /* not reached: the portable kernels need nothing */
+    return NULL;
+}
+
+/* A kernel that decodes these weights, or NULL. */
+static const gmm_kernel *choose_decoder(const gmm_weights *weights, bool quantized, uint32_t features)
+{
+    if (quantized ? weights->scale_stride != 1 || (weights->format->has_biases && weights->bias_stride != 1)
+                  : weights->dtype != weights->format->dtype) /* integers, which the format's own decode converts */
+        return NULL;
+    return weights->code_stride == 1 ? gmm_kernel_choose("decode", weights->format->name, features) : NULL;
 }
 
 /* Stable merge sort of `order` by the key of each product; `spare` has room for as many. */
@@ -167,8 +177,10 @@ gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_p
     if ((status = gmm_cpu_usable(context, &features)) || (status = gmm_indices_check(&call->lhs_indices)) ||
         (status = gmm_indices_check(&call->rhs_indices)))
         return status;
-    plan->dot = gmm_kernel_choose("dot", features);
-    plan->outer = gmm_kernel_choose("outer", features);
+    plan->dot = gmm_kernel_choose("dot", "f32", features);
+    plan->outer = gmm_kernel_choose("outer", "f32", features);
+    plan->decoder = choose_decoder(&call->weights, call->quantized, features);
+    plan->decode = plan->decoder ? plan->decoder->decode : call->weights.format->decode;
     if (call->products == 0 || call->m == 0 || call->n == 0)
         return GMM_OK;
     if ((status = group_rows(call, plan)))

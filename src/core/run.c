@@ -84,11 +84,9 @@ static bool weights_in_place(const gmm_call *call)
 /* Weights [k, k + count) of a row as f32: in place, or decoded into `buffer`. */
 static const float *weight_floats(const run_job *job, gmm_row row, int64_t k, int64_t count, float *buffer)
 {
-    const gmm_weights *weights = &job->call->weights;
-
     if (weights_in_place(job->call))
         return (const float *)row.codes + k;
-    weights->format->decode(weights, row, k, count, buffer);
+    job->plan->decode(&job->call->weights, row, k, count, buffer);
     return buffer;
 }
 
@@ -253,7 +251,7 @@ static void pack_panel(const run_job *job, gmm_weights_offsets matrix, int64_t c
         return;
     }
     for (int64_t i = 0; i < count; i++, panel += GMM_PANEL) {
-        weights->format->decode(weights, weight_row(job, matrix, k + i), column, columns, panel);
+        job->plan->decode(weights, weight_row(job, matrix, k + i), column, columns, panel);
         for (int64_t c = columns; c < GMM_PANEL; c++)
             panel[c] = 0;
     }

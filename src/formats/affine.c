@@ -5,20 +5,6 @@
 #include "formats/numbers.h"
 #include "formats/packed.h"
 
-static inline float load(gmm_dtype dtype, const void *data, int64_t at)
-{
-    const char *from = (const char *)data + at * (dtype == GMM_F32 ? 4 : 2);
-    uint16_t half;
-    float value;
-
-    if (dtype == GMM_F32) {
-        memcpy(&value, from, sizeof value);
-        return value;
-    }
-    memcpy(&half, from, sizeof half);
-    return dtype == GMM_F16 ? gmm_f16_to_f32(half) : gmm_bf16_to_f32(half);
-}
-
 static int exponent(float value)
 {
     return (int)(gmm_f32_bits(value) >> 23 & 255);
@@ -58,8 +44,8 @@ static void decode_group(const gmm_weights *weights, gmm_row row, int64_t begin,
 {
     static const int32_t all_codes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     int64_t group = begin / weights->group_size;
-    float scale = load(weights->scales_dtype, row.scales, group * weights->scale_stride);
-    float bias = load(weights->biases_dtype, row.biases, group * weights->bias_stride);
+    float scale = gmm_load_float(weights->scales_dtype, row.scales, group * weights->scale_stride);
+    float bias = gmm_load_float(weights->biases_dtype, row.biases, group * weights->bias_stride);
     uint32_t words[9];
     float table[16];
 

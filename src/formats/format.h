@@ -44,6 +44,11 @@ typedef struct gmm_group {
     uint32_t scale, bias; /* bit patterns in the scales' type */
 } gmm_group;
 
+/* out[i] = value of element begin + i, for i < count, in f32: exact for all but affine and nvfp4 with a global scale,
+ * which are rounded once. begin is a multiple of 32; begin + count <= the row's length; a count that is no multiple of
+ * 32 ends the row. */
+typedef void gmm_decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out);
+
 struct gmm_format {
     const char *name;
     bool quantized;
@@ -53,10 +58,7 @@ struct gmm_format {
     const int32_t *bits;        /* 0-terminated, the default first; NULL for dense */
     gmm_dtype dtype;            /* dense: the type read; quantized: 0 */
 
-    /* out[i] = value of element begin + i, for i < count, in f32: exact for all but affine and nvfp4 with a global
-     * scale, which are rounded once. begin is a multiple of 32; begin + count <= the row's length; a count that is no
-     * multiple of 32 ends the row. */
-    void (*decode)(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out);
+    gmm_decode *decode;
 
     /* Quantize group_size values; NULL for dense. */
     void (*quantize)(const gmm_quantizer *quantizer, const float *values, gmm_group *group);

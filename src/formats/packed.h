@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "formats/format.h"
+#include "formats/numbers.h"
 
 /* Words first, first + 1, ... of a row into `words`, in the machine's own byte order as they lie. Files align tensors
  * to no more than a byte, hence memcpy. */
@@ -52,6 +53,21 @@ static inline void gmm_look_up(const uint32_t *words, int bits, int count, const
 static inline uint8_t gmm_scale_code(const gmm_weights *weights, gmm_row row, int64_t group)
 {
     return ((const uint8_t *)row.scales)[group * weights->scale_stride];
+}
+
+/* Element `at` of a run of f32, f16 or bf16: an affine scale or bias. */
+static inline float gmm_load_float(gmm_dtype dtype, const void *data, int64_t at)
+{
+    const char *from = (const char *)data + at * (dtype == GMM_F32 ? 4 : 2);
+    uint16_t half;
+    float value;
+
+    if (dtype == GMM_F32) {
+        memcpy(&value, from, sizeof value);
+        return value;
+    }
+    memcpy(&half, from, sizeof half);
+    return dtype == GMM_F16 ? gmm_f16_to_f32(half) : gmm_bf16_to_f32(half);
 }
 
 #endif

@@ -1,21 +1,27 @@
 /* kernel.h - what a micro-kernel is: one const descriptor, defined in a file of its own and listed in kernel_list.h.
  * SPDX-License-Identifier: MIT
  *
- * There are two bodies, and they compute the same sums in the same order (docs/numerics.md): GMM_CLASSES running sums,
- * class c over k = c, c + 16, c + 32, ..., added at the end in the tree +8, +4, +2, +1.
+ * There are two bodies for sums, and they compute the same sums in the same order (docs/numerics.md): GMM_CLASSES
+ * running sums, class c over k = c, c + 16, c + 32, ..., added at the end in the tree +8, +4, +2, +1.
  *
  *   dot    few rows: lanes along K, one lane a class; reads weight rows as they lie.
  *   outer  many rows: lanes along N, one class at a time, from packed panels. With one class instead of sixteen it is
  * the plain sum in order of K, for weights that lie [K, N].
  *
- * Kernels are stateless, allocate nothing, know no threads. Both take K in blocks and keep their sums in the caller's
- * memory in between, so that scratch does not grow with K; a block that is not the last has a multiple of 16 elements.
+ * And one that prepares them:
+ *
+ *   decode  what a format's own decode does, to the bit, for rows whose codes, scales and biases have stride 1.
+ *
+ * Kernels are stateless, allocate nothing, know no threads. The bodies for sums take K in blocks and keep their sums in
+ * the caller's memory in between, so that scratch does not grow with K; a block that is not the last has a multiple of
+ * 16 elements.
  */
 #ifndef GMM_KERNEL_H
 #define GMM_KERNEL_H
 
 #include <stdint.h>
 
+#include "formats/format.h"
 #include "gathermm/gathermm.h"
 
 enum {
@@ -73,6 +79,7 @@ typedef struct gmm_kernel {
     void (*dot)(const gmm_dot *call);
     void (*outer)(const gmm_outer *call);
     void (*pack)(const gmm_pack *call); /* outer */
+    gmm_decode *decode;
 } gmm_kernel;
 
 /* Every kernel, best first, NULL at the end; built from kernel_list.h. */

@@ -242,6 +242,111 @@ static void test_outer(void **state)
                     check_outer(gmm_kernels[i], &random, lengths[l], rows);
 }
 
+/* The bytes of a packed or dense row of 256 elements, at the end of a page, all random. */
+static const void *random_bytes(gmm_guarded *memory, gmm_random *random, size_t bytes)
+{
+    gmm_guarded_make(memory, bytes, GMM_GUARD_AFTER, 0);
+    for (size_t i = 0; i < bytes; i++)
+        memory->data[i] = (char)gmm_random_bits(random);
+    return memory->data;
+}
+
+/* A kernel's decode against the format's own, everywhere in a row of random bytes. */
+static void check_decode(const gmm_kernel *kernel, gmm_random *random, gmm_weights weights)
+{
+    enum {
+        LENGTH = 256
+    };
+    const gmm_format *format = weights.format;
+    gmm_guarded memory[4];
+    int64_t groups = format->quantized ? LENGTH / weights.group_size : 1, step = weights.group_size == 16 ? 16 : 32;
+    size_t bits = format->quantized ? (size_t)weights.bits : (size_t)gmm_dtype_bits(format->dtype);
+    gmm_row row = {
+        .codes = random_bytes(&memory[0], random, LENGTH * bits / 8),
+        .scales = random_bytes(&memory[1], random, (size_t)groups * (weights.scales_dtype == GMM_F32 ? 4 : 2)),
+        .biases = random_bytes(&memory[2], random, (size_t)groups * (weights.biases_dtype == GMM_F32 ? 4 : 2)),
+    };
+    float *got = floats(&memory[3], LENGTH), want[LENGTH];
+
+    for (int64_t begin = 0; begin < LENGTH; begin += 32)
+        for (int64_t end = begin + step; end <= LENGTH; end += step) {
+            float *out = got + LENGTH - (end - begin);
+            if (end % 32 && end + 16 < LENGTH)
+                continue; /* only the end of a row may be inside a run of 32 */
+            kernel->decode(&weights, row, begin, end - begin, out);
+            format->decode(&weights, row, begin, end - begin, want);
+            for (int64_t i = 0; i < end - begin; i++)
+                if (isnan(want[i]) ? !isnan(out[i]) : memcmp(&out[i], &want[i], sizeof want[i]) != 0)
+                    fail_msg("%s, %d bits, groups of %d: element %lld is %.9g, not %.9g", kernel->name,
+                             (int)weights.bits, (int)weights.group_size, (long long)(begin + i), (double)out[i],
+                             (double)want[i]);
+        }
+    for (int m = 0; m < 4; m++)
+        gmm_guarded_free(&memory[m]);
+}
+
+static void test_decode(void **state)
+{
+    static const gmm_dtype types[] = {GMM_F32, GMM_F16, GMM_BF16};
+    static const int32_t none[] = {1, 0};
+    gmm_random random;
+
+    (void)state;
+    gmm_random_start(&random, "decode");
+    for (size_t i = 0; gmm_kernels[i]; i++)
+        for (size_t f = 0; gmm_formats[f]; f++) {
+            const gmm_kernel *kernel = gmm_kernels[i];
+            const gmm_format *format = gmm_formats[f];
+            if (!kernel->decode || !usable(kernel) || strcmp(kernel->reads, format->name) != 0)
+                continue;
+            for (const int32_t *bits = format->bits ? format->bits : none; *bits; bits++)
+                for (const int32_t *size = format->group_sizes ? format->group_sizes : none; *size; size++)
+                    for (int round = 0; round < 30; round++)
+                        check_decode(kernel, &random,
+                                     (gmm_weights){
+                                         .format = format,
+                                         .dtype = format->dtype,
+                                         .cast = round % 2 ? format->dtype : GMM_F32,
+                                         .scales_dtype = format->has_biases ? types[round % 3] : GMM_U8,
+                                         .biases_dtype = types[round / 3 % 3],
+                                         .group_size = *size,
+                                         .bits = *bits,
+                                         .global = round % 2 ? 1 : 0.37f,
+                                         .code_stride = 1,
+                                         .scale_stride = 1,
+                                         .bias_stride = 1,
+                                     });
+        }
+}
+
+/* A dense row of any length is decoded to its very end. */
+static void test_decode_tails(void **state)
+{
+    gmm_random random;
+
+    (void)state;
+    gmm_random_start(&random, "decode_tails");
+    for (size_t i = 0; gmm_kernels[i]; i++)
+        for (int64_t length = 1; length <= 40; length++) {
+            const gmm_kernel *kernel = gmm_kernels[i];
+            gmm_dtype dtype = kernel->decode && !strcmp(kernel->reads, "f16") ? GMM_F16 : GMM_BF16;
+            gmm_guarded memory[2];
+            float want[40];
+            if (!kernel->decode || !usable(kernel) || gmm_format_find(kernel->reads))
+                continue;
+            gmm_weights weights = {
+                .format = gmm_format_dense(dtype), .dtype = dtype, .cast = GMM_F32, .code_stride = 1};
+            gmm_row row = {.codes = random_bytes(&memory[0], &random, (size_t)length * 2)};
+            float *out = floats(&memory[1], length);
+            kernel->decode(&weights, row, 0, length, out);
+            weights.format->decode(&weights, row, 0, length, want);
+            for (int64_t e = 0; e < length; e++)
+                assert_true(isnan(want[e]) ? isnan(out[e]) : memcmp(&out[e], &want[e], sizeof want[e]) == 0);
+            gmm_guarded_free(&memory[0]);
+            gmm_guarded_free(&memory[1]);
+        }
+}
+
 /* With fma, sums are the same numbers whatever the width of the registers. */
 static void test_same_bits_with_fma(void **state)
 {
@@ -306,14 +411,17 @@ static void test_descriptors(void **state)
     (void)state;
     for (size_t i = 0; gmm_kernels[i]; i++) {
         const gmm_kernel *kernel = gmm_kernels[i];
-        bool dot = !strcmp(kernel->body, "dot");
-        assert_true(dot || !strcmp(kernel->body, "outer"));
-        assert_true(dot == (kernel->dot != NULL) && dot == (kernel->outer == NULL));
+        bool dot = !strcmp(kernel->body, "dot"), outer = !strcmp(kernel->body, "outer");
+        bool decode = !strcmp(kernel->body, "decode");
+        assert_true(dot + outer + decode == 1);
+        assert_true(dot == (kernel->dot != NULL) && outer == (kernel->outer != NULL) &&
+                    outer == (kernel->pack != NULL));
+        assert_true(decode == (kernel->decode != NULL));
         assert_non_null(kernel->reads);
         assert_in_range(kernel->mr, 1, GMM_MAX_MR);
         dot_everywhere |= dot && !kernel->needs;
-        outer_everywhere |= !dot && !kernel->needs;
-        if (!dot)
+        outer_everywhere |= outer && !kernel->needs;
+        if (outer)
             assert_int_equal(gmm_outer_rows(kernel, kernel->mr), kernel->mr);
         for (size_t j = 0; j < i; j++)
             assert_string_not_equal(kernel->name, gmm_kernels[j]->name);
@@ -326,7 +434,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_descriptors),    cmocka_unit_test(test_dot),
         cmocka_unit_test(test_outer),          cmocka_unit_test(test_same_bits_with_fma),
-        cmocka_unit_test(test_special_values),
+        cmocka_unit_test(test_special_values), cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_decode_tails),
     };
 
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
