@@ -172,8 +172,7 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
     }
 }
 
-/* ---- the outer body: many rows, or weights that run along N --------------------------------------------------------
- */
+/* ---- the outer body: many rows, or weights that run along N ---- */
 
 enum {
     PANEL_FLOATS = BLOCK * GMM_PANEL + GMM_CLASSES * GMM_CLASS_GAP
