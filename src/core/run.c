@@ -294,8 +294,7 @@ static void outer_item(const run_job *job, const gmm_item *item, float *scratch)
     }
 }
 
-/* ---- a call --------------------------------------------------------------------------------------------------------
- */
+/* ---- a call ---- */
 
 /* K = 0: every sum is empty. */
 static void zero_item(const run_job *job, const gmm_item *item)

@@ -105,8 +105,7 @@ static void one_to_eight_threads_and_hosts(void **state)
         gmm_context_destroy(contexts[i]);
 }
 
-/* ---- calls at the same time ---------------------------------------------------------------------------------------
- */
+/* ---- calls at the same time ---- */
 
 enum {
     callers = 4,

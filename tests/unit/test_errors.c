@@ -486,8 +486,7 @@ static void quantized_shapes(void **state)
     REFUSED(&s, FAULT_PRODUCT, GMM_ERR_SHAPE, "global_scale", "2");
 }
 
-/* ---- indices ------------------------------------------------------------------------------------------------------
- */
+/* ---- indices ---- */
 
 typedef struct bad_index {
     gmm_dtype dtype;
@@ -599,8 +598,7 @@ static void indices_into_one_matrix_or_none(void **state)
     REFUSED(&s, FAULT_INDEX, GMM_ERR_INDEX, "rhs_indices[1]", "77", "5");
 }
 
-/* ---- outputs ------------------------------------------------------------------------------------------------------
- */
+/* ---- outputs ---- */
 
 static void outputs_on_themselves(void **state)
 {
