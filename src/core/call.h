@@ -70,8 +70,10 @@ typedef struct gmm_item {
 } gmm_item;
 
 enum {
+    /* The most rows of an item of the dot body. A group with more goes to the outer body: packing a panel costs it less
+     * than the dot body's loads. */
     GMM_DOT_ROWS = 48
-}; /* the most rows of an item of the dot body */
+};
 
 /* How a call will be carried out. */
 typedef struct gmm_plan {

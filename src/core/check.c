@@ -212,14 +212,15 @@ void gmm_call_spec(const gmm_call *call, gmm_array_spec *spec)
         spec->shape[spec->ndim++] = call->n;
 }
 
+static gmm_status check_indices_apart(const gmm_view *out, const gmm_indices *indices)
+{
+    return indices->view.data ? gmm_views_check_apart(out, "out", &indices->view, indices->name) : GMM_OK;
+}
+
 gmm_status gmm_call_check_output(const gmm_product *product, const gmm_call *call, const gmm_array *out, gmm_view *view)
 {
     gmm_status status;
     gmm_array_spec spec;
-    const gmm_view *views[] = {
-        &call->lhs, &call->rhs, &call->scales, &call->biases, &call->lhs_indices.view, &call->rhs_indices.view};
-    const char *names[] = {
-        call->quantized ? "x" : "lhs", call->quantized ? "w" : "rhs", "scales", "biases", "lhs_indices", "rhs_indices"};
 
     if ((status = gmm_view_make(out, "out", view)))
         return status;
@@ -237,15 +238,14 @@ gmm_status gmm_call_check_output(const gmm_product *product, const gmm_call *cal
     }
     if ((status = gmm_view_check_writable(view, "out")))
         return status;
-    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
-        if (views[i]->ndim >= 0 && views[i]->data && (status = gmm_views_check_apart(view, "out", views[i], names[i])))
-            return status;
-    if (product->quantized && product->quantized->global_scale) {
-        gmm_view global;
-        if ((status = gmm_view_make(product->quantized->global_scale, "global_scale", &global)) ||
-            (status = gmm_views_check_apart(view, "out", &global, "global_scale")))
-            return status;
-    }
+    if (call->quantized)
+        status = gmm_weights_check_apart(view, product->quantized, &call->rhs, &call->scales, &call->biases);
+    else
+        status = gmm_views_check_apart(view, "out", &call->rhs, "rhs");
+    if (status || (status = gmm_views_check_apart(view, "out", &call->lhs, call->quantized ? "x" : "lhs")) ||
+        (status = check_indices_apart(view, &call->lhs_indices)) ||
+        (status = check_indices_apart(view, &call->rhs_indices)))
+        return status;
 
     /* Put back the axes that 1-D operands took away. */
     int32_t row = call->batch_ndim, column = row + 1;

@@ -10,8 +10,6 @@
 #include "cpu/cpu.h"
 
 enum {
-    /* From more rows than this, packing a panel for the outer body costs less than the loads of the dot body. */
-    MOST_ROWS_FOR_DOT = GMM_DOT_ROWS,
     /* An outer item's packed rows and their sums stay in a second-level cache: at most this many floats, this many
      * tiles. */
     OUTER_FLOATS = 512 * 1024,
@@ -32,12 +30,16 @@ const gmm_kernel *gmm_kernel_choose(const char *body, const char *reads, uint32_
 }
 
 /* A kernel that decodes these weights, or NULL. */
-static const gmm_kernel *choose_decoder(const gmm_weights *weights, bool quantized, uint32_t features)
+static const gmm_kernel *choose_decoder(const gmm_weights *weights, uint32_t features)
 {
-    if (quantized ? weights->scale_stride != 1 || (weights->format->has_biases && weights->bias_stride != 1)
-                  : weights->dtype != weights->format->dtype) /* integers, which the format's own decode converts */
+    const gmm_format *format = weights->format;
+
+    if (weights->code_stride != 1)
         return NULL;
-    return weights->code_stride == 1 ? gmm_kernel_choose("decode", weights->format->name, features) : NULL;
+    if (format->quantized ? weights->scale_stride != 1 || (format->has_biases && weights->bias_stride != 1)
+                          : weights->dtype != format->dtype) /* integers, which the format's own decode converts */
+        return NULL;
+    return gmm_kernel_choose("decode", format->name, features);
 }
 
 /* Stable merge sort of `order` by the key of each product; `spare` has room for as many. */
@@ -118,7 +120,7 @@ static int64_t divide_up(int64_t a, int64_t b)
 /* Cut one group into items, appended to plan->items when that exists; returns how many. */
 static int64_t cut(const gmm_call *call, gmm_plan *plan, const gmm_group_of_rows *group, double pieces)
 {
-    bool outer = !call->dot || group->rows > MOST_ROWS_FOR_DOT;
+    bool outer = !call->dot || group->rows > GMM_DOT_ROWS;
     int64_t row_step = outer ? plan->outer->mr : plan->dot->mr, items = 0;
     int64_t row_chunks = divide_up(group->rows, outer ? plan->outer_rows : GMM_DOT_ROWS);
     int64_t rows = round_up(divide_up(group->rows, row_chunks), row_step);
@@ -179,7 +181,7 @@ gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_p
         return status;
     plan->dot = gmm_kernel_choose("dot", "f32", features);
     plan->outer = gmm_kernel_choose("outer", "f32", features);
-    plan->decoder = choose_decoder(&call->weights, call->quantized, features);
+    plan->decoder = choose_decoder(&call->weights, features);
     plan->decode = plan->decoder ? plan->decoder->decode : call->weights.format->decode;
     if (call->products == 0 || call->m == 0 || call->n == 0)
         return GMM_OK;

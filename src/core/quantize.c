@@ -309,25 +309,15 @@ static gmm_status check_weights(const gmm_quantized *w, dequantize_call *call, g
 static gmm_status check_dequantized(const gmm_quantized *w, const gmm_array *out, gmm_array_spec *spec,
                                     dequantize_call *call)
 {
-    gmm_view global;
     gmm_status status;
 
     if (!out)
         return gmm_fail(GMM_ERR_NULL, "out is NULL");
     if (gmm_is_float(out->dtype))
         spec->dtype = out->dtype;
-    if ((status = check_output(out, "out", spec, &call->out)) != GMM_OK ||
-        (status = gmm_views_check_apart(&call->out, "out", &call->w, "w")) != GMM_OK ||
-        (status = gmm_views_check_apart(&call->out, "out", &call->scales, "scales")) != GMM_OK)
+    if ((status = check_output(out, "out", spec, &call->out)) != GMM_OK)
         return status;
-    if (call->biases.ndim >= 0 &&
-        (status = gmm_views_check_apart(&call->out, "out", &call->biases, "biases")) != GMM_OK)
-        return status;
-    if (!w->global_scale)
-        return GMM_OK;
-    if ((status = gmm_view_make(w->global_scale, "global_scale", &global)) != GMM_OK)
-        return status;
-    return gmm_views_check_apart(&call->out, "out", &global, "global_scale");
+    return gmm_weights_check_apart(&call->out, w, &call->w, &call->scales, &call->biases);
 }
 
 static void dequantize_row(const dequantize_call *call, int64_t number, int64_t begin, int64_t end)

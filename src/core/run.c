@@ -81,15 +81,6 @@ static bool weights_in_place(const gmm_call *call)
            (uintptr_t)call->rhs.data % sizeof(float) == 0;
 }
 
-/* Weights [k, k + count) of a row as f32: in place, or decoded into `buffer`. */
-static const float *weight_floats(const run_job *job, gmm_row row, int64_t k, int64_t count, float *buffer)
-{
-    if (weights_in_place(job->call))
-        return (const float *)row.codes + k;
-    job->plan->decode(&job->call->weights, row, k, count, buffer);
-    return buffer;
-}
-
 static gmm_weights_offsets weight_offsets(const run_job *job, int64_t matrix)
 {
     const gmm_call *call = job->call;
@@ -97,6 +88,23 @@ static gmm_weights_offsets weight_offsets(const run_job *job, int64_t matrix)
     if (call->quantized)
         return gmm_weights_matrix(&call->rhs, &call->scales, &call->biases, matrix);
     return (gmm_weights_offsets){.w = gmm_view_offset(&call->rhs, call->rhs.ndim - 2, matrix)};
+}
+
+/* Weights of some columns that run along K, [k, k + count) of each, as f32: where they are, or decoded into `buffer`.
+ * The columns are *stride floats apart. */
+static const float *weight_columns(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns,
+                                   int64_t k, int64_t count, float *buffer, int64_t *stride)
+{
+    const gmm_view *rhs = &job->call->rhs;
+
+    if (weights_in_place(job->call)) {
+        *stride = rhs->strides[rhs->ndim - 1];
+        return (const float *)weight_row(job, matrix, column).codes + k;
+    }
+    *stride = BLOCK;
+    for (int64_t c = 0; c < columns; c++)
+        job->plan->decode(&job->call->weights, weight_row(job, matrix, column + c), k, count, buffer + c * BLOCK);
+    return buffer;
 }
 
 /* Store results of one row, columns [column, column + count) of the product. */
@@ -119,22 +127,6 @@ static bool dot_scratch(int64_t k, int64_t *floats)
 {
     return gmm_mul_overflows(k, GMM_DOT_ROWS, floats) ||
            gmm_add_overflows(*floats, (GMM_DOT_ROWS * (GMM_CLASSES + 1) + BLOCK) * GMM_DOT_COLUMNS, floats);
-}
-
-/* Weights of some columns, [k, k + count): where they are, or decoded into a panel. */
-static const float *dot_weights(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns,
-                                int64_t k, int64_t count, float *panel, int64_t *stride)
-{
-    const gmm_view *rhs = &job->call->rhs;
-
-    if (weights_in_place(job->call)) {
-        *stride = rhs->strides[rhs->ndim - 1];
-        return weight_floats(job, weight_row(job, matrix, column), k, count, NULL);
-    }
-    *stride = BLOCK;
-    for (int64_t c = 0; c < columns; c++)
-        weight_floats(job, weight_row(job, matrix, column + c), k, count, panel + c * BLOCK);
-    return panel;
 }
 
 static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
@@ -162,7 +154,7 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
                 .out = out,
             };
             dot.last = k + dot.k == call->k;
-            dot.w = dot_weights(job, matrix, column, columns, k, dot.k, panel, &dot.w_stride);
+            dot.w = weight_columns(job, matrix, column, columns, k, dot.k, panel, &dot.w_stride);
             for (int64_t r = 0; r < item->rows; r++)
                 at[r] = x[r] + k;
             job->plan->dot->dot(&dot);
@@ -233,10 +225,10 @@ static void pack_panel(const run_job *job, gmm_weights_offsets matrix, int64_t c
     const float *rows[GMM_PANEL];
 
     if (job->call->dot) {
-        for (int64_t c = 0; c < columns; c++) {
-            gmm_row row = weight_row(job, matrix, column + c);
-            rows[c] = weight_floats(job, row, k, count, buffer + c * BLOCK);
-        }
+        int64_t stride;
+        const float *first = weight_columns(job, matrix, column, columns, k, count, buffer, &stride);
+        for (int64_t c = 0; c < columns; c++)
+            rows[c] = first + c * stride;
         for (int64_t c = 0; c < GMM_PANEL; c += GMM_MAX_MR)
             job->plan->outer->pack(&(gmm_pack){
                 .rows = columns > c ? minimum(columns - c, GMM_MAX_MR) : 0,

@@ -155,3 +155,20 @@ gmm_status gmm_weights_check(const gmm_quantized *quantized, gmm_weights *weight
     fill(w, scales, biases, weights);
     return GMM_OK;
 }
+
+gmm_status gmm_weights_check_apart(const gmm_view *out, const gmm_quantized *quantized, const gmm_view *w,
+                                   const gmm_view *scales, const gmm_view *biases)
+{
+    gmm_view global;
+    gmm_status status;
+
+    if ((status = gmm_views_check_apart(out, "out", w, "w")) != GMM_OK ||
+        (status = gmm_views_check_apart(out, "out", scales, "scales")) != GMM_OK ||
+        (biases->ndim >= 0 && (status = gmm_views_check_apart(out, "out", biases, "biases")) != GMM_OK))
+        return status;
+    if (!quantized->global_scale)
+        return GMM_OK;
+    if ((status = gmm_view_make(quantized->global_scale, "global_scale", &global)) != GMM_OK)
+        return status;
+    return gmm_views_check_apart(out, "out", &global, "global_scale");
+}

@@ -14,6 +14,10 @@
 gmm_status gmm_weights_check(const gmm_quantized *quantized, gmm_weights *weights, gmm_view *w, gmm_view *scales,
                              gmm_view *biases, int64_t *rows, int64_t *cols);
 
+/* GMM_ERR_OVERLAP if `out` shares memory with any array of checked quantized weights. */
+gmm_status gmm_weights_check_apart(const gmm_view *out, const gmm_quantized *quantized, const gmm_view *w,
+                                   const gmm_view *scales, const gmm_view *biases);
+
 /* Read a global scale, one GMM_F32 element of any rank, for the format; *global_scale stays as it is when `array` is
  * NULL. GMM_ERR_NULL; GMM_ERR_ARGUMENT (the format has none); GMM_ERR_DTYPE; GMM_ERR_SHAPE; GMM_ERR_SIZE. */
 gmm_status gmm_weights_global_scale(const gmm_array *array, const gmm_format *format, float *global_scale);

@@ -6,7 +6,7 @@
  *
  *   dot    few rows: lanes along K, one lane a class; reads weight rows as they lie.
  *   outer  many rows: lanes along N, one class at a time, from packed panels. With one class instead of sixteen it is
- * the plain sum in order of K, for weights that lie [K, N].
+ *          the plain sum in order of K, for weights that lie [K, N].
  *
  * And one that prepares them:
  *
@@ -71,8 +71,8 @@ typedef struct gmm_pack {
 
 typedef struct gmm_kernel {
     const char *name;         /* body_format_isa: also the file's name and, after gmm_, the symbol's */
-    const char *body;         /* "dot" or "outer" */
-    const char *reads;        /* the weight format that it reads: "f32" for decoded weights of every format */
+    const char *body;         /* "dot", "outer" or "decode" */
+    const char *reads;        /* the weight format that it reads; sums read "f32", what every format is decoded to */
     uint32_t needs;           /* gmm_cpu bits; what they build on is implied */
     int32_t mr, nr;           /* rows and columns that it holds in registers */
     const uint8_t *row_steps; /* outer: the row counts that it is compiled for, rising, mr last */
