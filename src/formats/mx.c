@@ -3,6 +3,7 @@
 #include "formats/mx.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "formats/numbers.h"
 
@@ -41,10 +42,10 @@ static int exponent_up(float ratio)
     return fraction == 0.5f ? e - 1 : e;
 }
 
-/* log2(ratio), rounded to f32, then as the tie rule has it, then to an integer. Any libm gives the same integer: no f32
- * ratio has a logarithm within 2e-9 of a point where one of these roundings turns, but for powers of two, whose
- * logarithm is exact. (MLX takes log2f, whose last bit is the library's affair; with glibc 2.36 on x86 all exponents
- * agree.) */
+/* log2(ratio), rounded to f32, then as the tie rule has it, then to an integer. Any libm gives the same integer for f32
+ * and f16: no ratio has a logarithm within 2e-9 of a point where one of these roundings turns, but for powers of two,
+ * whose logarithm is exact. (MLX takes log2f, whose last bit is the library's affair; with glibc 2.36 on x86 all
+ * exponents agree, those of every bf16 magnitude included.) */
 static int exponent_nearest(const gmm_quantizer *quantizer, float ratio)
 {
     float logarithm = gmm_step(quantizer, (float)log2((double)ratio));
@@ -52,7 +53,8 @@ static int exponent_nearest(const gmm_quantizer *quantizer, float ratio)
     return (int)(quantizer->tie_rule == GMM_TIES_EVEN ? roundf(logarithm) : rintf(logarithm));
 }
 
-uint8_t gmm_shared_exponent(const gmm_quantizer *quantizer, float magnitude, float element_max)
+/* The E8M0 code of a group whose largest magnitude is `magnitude`; 255 when that is infinite or NaN. */
+static uint8_t shared_exponent(const gmm_quantizer *quantizer, float magnitude, float element_max)
 {
     float ratio = gmm_step(quantizer, magnitude / element_max);
     int e;
@@ -66,9 +68,17 @@ uint8_t gmm_shared_exponent(const gmm_quantizer *quantizer, float magnitude, flo
     return (uint8_t)(e < -GMM_E8M0_BIAS ? 0 : e + GMM_E8M0_BIAS);
 }
 
-float gmm_shared_exponent_inverse(uint8_t code)
+bool gmm_scale_group(const gmm_quantizer *quantizer, const float *values, float element_max, gmm_group *group,
+                     float *inverse)
 {
-    return gmm_e8m0_to_f32(254u - code);
+    uint8_t code = shared_exponent(quantizer, gmm_group_magnitude(values, 32), element_max);
+
+    group->scale = code;
+    memset(group->codes, 0, 32);
+    if (code == GMM_E8M0_NOT_FINITE) /* decodes to 0 * Inf: NaN */
+        return false;
+    *inverse = gmm_e8m0_to_f32(254u - code);
+    return true;
 }
 
 uint8_t gmm_e2m1_from_f32(const gmm_quantizer *quantizer, float value)

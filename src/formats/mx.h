@@ -13,13 +13,11 @@ float gmm_group_magnitude(const float *values, int32_t count);
  */
 float gmm_step(const gmm_quantizer *quantizer, float quotient);
 
-/* The E8M0 code of a group whose largest magnitude is `magnitude`, in a format whose largest element is `element_max`;
- * 255 when the magnitude is infinite or NaN. */
-uint8_t gmm_shared_exponent(const gmm_quantizer *quantizer, float magnitude, float element_max);
-
-/* What the elements of a group with this E8M0 code, below 255, are multiplied by before they are encoded: exactly
- * 2^(127 - code). */
-float gmm_shared_exponent_inverse(uint8_t code);
+/* Give a group of 32 its E8M0 scale, for a format whose largest element is `element_max`, and codes 0. *inverse is what
+ * elements are multiplied by before they are encoded, exactly 1 / scale. False when a value is infinite or NaN: then
+ * the group is complete, and decodes to NaN. */
+bool gmm_scale_group(const gmm_quantizer *quantizer, const float *values, float element_max, gmm_group *group,
+                     float *inverse);
 
 /* The E2M1 code nearest to value, by the quantizer's tie rule. */
 uint8_t gmm_e2m1_from_f32(const gmm_quantizer *quantizer, float value);

@@ -22,14 +22,10 @@ static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64
 
 static void quantize(const gmm_quantizer *quantizer, const float *values, gmm_group *group)
 {
-    uint8_t scale = gmm_shared_exponent(quantizer, gmm_group_magnitude(values, 32), GMM_E4M3_MAX);
     float inverse;
 
-    group->scale = scale;
-    memset(group->codes, 0, 32);
-    if (scale == GMM_E8M0_NOT_FINITE) /* decodes to 0 * Inf: NaN */
+    if (!gmm_scale_group(quantizer, values, GMM_E4M3_MAX, group, &inverse))
         return;
-    inverse = gmm_shared_exponent_inverse(scale);
     for (int i = 0; i < 32; i++)
         group->codes[i] = gmm_e4m3_from_f32(values[i] * inverse);
 }
