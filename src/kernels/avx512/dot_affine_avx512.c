@@ -1,0 +1,137 @@
+/* dot_affine_avx512.c - affine codes of any number of bits: 4 x 4 tiles of f32 rows and weight rows. */
+/* SPDX-License-Identifier: MIT */
+#include "cpu/cpu.h"
+#include "kernels/avx512/codes_avx512.h"
+#include "kernels/kernel.h"
+
+/* The variant is the number of bits. Up to 5 bits a group's weights are one or two tables of 16; above, its scale and
+ * bias in all lanes. */
+typedef struct {
+    vf32 a, b;
+} group;
+
+static inline vf32 numbers_from(float first)
+{
+    return _mm512_add_ps(_mm512_set1_ps(first), _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+}
+
+static inline __attribute__((always_inline)) group group_begin(int bits, float scale, float bias)
+{
+    __m512 a = _mm512_set1_ps(scale), b = _mm512_set1_ps(bias);
+
+    switch (bits) {
+    case 2:
+        return (group){.a = _mm512_fmadd_ps(a, _mm512_setr_ps(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3), b)};
+    case 3:
+        return (group){.a = _mm512_fmadd_ps(a, _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7), b)};
+    case 4:
+        return (group){.a = _mm512_fmadd_ps(a, numbers_from(0), b)};
+    case 5:
+        return (group){.a = _mm512_fmadd_ps(a, numbers_from(0), b), .b = _mm512_fmadd_ps(a, numbers_from(16), b)};
+    default:
+        return (group){.a = a, .b = b};
+    }
+}
+
+static inline __attribute__((always_inline)) void group_weights(int bits, const group *of, const uint8_t *codes,
+                                                                vf32 *weights)
+{
+    const __m512i mask = _mm512_set1_epi32(63);
+
+    switch (bits) {
+    case 2:
+        weights[0] = _mm512_permutexvar_ps(sixteen_2_bit(codes), of->a);
+        weights[1] = _mm512_permutexvar_ps(sixteen_2_bit(codes + 4), of->a);
+        break;
+    case 3:
+        weights[0] = _mm512_permutexvar_ps(sixteen_of_bytes(load_8_bytes(codes), 3, 0), of->a);
+        weights[1] = _mm512_permutexvar_ps(sixteen_of_bytes(load_8_bytes(codes + 4), 3, 2), of->a);
+        break;
+    case 4:
+        weights[0] = _mm512_permutexvar_ps(sixteen_4_bit_mixed(codes), of->a);
+        weights[1] = _mm512_permutexvar_ps(sixteen_4_bit_mixed(codes + 8), of->a);
+        break;
+    case 5:
+        weights[0] = _mm512_permutex2var_ps(of->a, sixteen_of_bytes(load_16_bytes(codes), 5, 0), of->b);
+        weights[1] = _mm512_permutex2var_ps(of->a, sixteen_of_bytes(load_16_bytes(codes + 4), 5, 6), of->b);
+        break;
+    case 6: {
+        __m512i low = _mm512_and_si512(sixteen_of_bytes(load_16_bytes(codes), 6, 0), mask);
+        __m512i high = _mm512_and_si512(sixteen_of_bytes(load_16_bytes(codes + 8), 6, 4), mask);
+        weights[0] = _mm512_fmadd_ps(of->a, _mm512_cvtepi32_ps(low), of->b);
+        weights[1] = _mm512_fmadd_ps(of->a, _mm512_cvtepi32_ps(high), of->b);
+        break;
+    }
+    default:
+        weights[0] = _mm512_fmadd_ps(of->a, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load_16_bytes(codes))), of->b);
+        weights[1] = _mm512_fmadd_ps(of->a, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load_16_bytes(codes + 16))), of->b);
+    }
+}
+
+static inline __attribute__((always_inline)) vf32 group_order(int bits, vf32 lanes)
+{
+    return bits == 4 ? unmix(lanes) : lanes;
+}
+
+static inline __attribute__((always_inline)) int64_t group_bits(int bits)
+{
+    return bits;
+}
+
+static inline void group_scales(int variant, const gmm_weights *weights, gmm_row row, int64_t first, int64_t count,
+                                float *scales, float *biases)
+{
+    (void)variant;
+    load_floats(weights->scales_dtype, row.scales, first, count, scales);
+    load_floats(weights->biases_dtype, row.biases, first, count, biases);
+}
+
+#define DOT_MR 4
+#define DOT_NR 4
+#define DOT_CASES DOT_CASE(1) DOT_CASE(2) DOT_CASE(3) DOT_CASE(4)
+#define GROUP_STEP 32
+#include "kernels/bodies/dot_grouped_body.h"
+
+#define AFFINE_VARIANTS AFFINE(2) AFFINE(3) AFFINE(4) AFFINE(5) AFFINE(6) AFFINE(8)
+
+static void dot(const gmm_dot *call)
+{
+    switch (call->weights->bits) {
+#define AFFINE(bits)                                                                                                   \
+    case bits:                                                                                                         \
+        dot_variant(call, bits);                                                                                       \
+        break;
+        AFFINE_VARIANTS
+#undef AFFINE
+    }
+}
+
+static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out)
+{
+    switch (weights->bits) {
+#define AFFINE(bits)                                                                                                   \
+    case bits:                                                                                                         \
+        decode_variant(weights, bits, row, begin, count, out);                                                         \
+        break;
+        AFFINE_VARIANTS
+#undef AFFINE
+    }
+}
+
+static const float *arrange(const gmm_weights *weights, const float *x, int64_t k, float *buffer)
+{
+    return weights->bits == 4 ? arrange_variant(mix, x, k, buffer) : x;
+}
+
+extern const gmm_kernel gmm_dot_affine_avx512;
+const gmm_kernel gmm_dot_affine_avx512 = {
+    .name = "dot_affine_avx512",
+    .body = "dot",
+    .reads = "affine",
+    .needs = GMM_CPU_AVX512,
+    .mr = DOT_MR,
+    .nr = DOT_NR,
+    .dot = dot,
+    .arrange = arrange,
+    .decode = decode,
+};
