@@ -59,7 +59,7 @@ typedef struct gmm_dot {
 } gmm_dot;
 
 /* Weights that an outer kernel fetches into the cache while it computes, a line of 64 bytes at a time: the next panel's
- * rows, so that memory works all the time. gmm_ahead_start() begins, gmm_ahead_row() goes on to the next row. */
+ * rows, so that memory works all the time. gmm_ahead_row() begins, and goes on to the next row. */
 typedef struct gmm_ahead {
     const char *at; /* the line to fetch next */
     int64_t left;   /* lines to the end of this row */
@@ -67,15 +67,15 @@ typedef struct gmm_ahead {
     int part;
     struct {
         const char *row;
-        int64_t rows, row_bytes, lines;
-    } parts[3]; /* codes, scales, biases */
+        int64_t rows, row_bytes, lines; /* rows: none if not above 0 */
+    } parts[3];                         /* codes, scales, biases */
 } gmm_ahead;
 
 static inline void gmm_ahead_row(gmm_ahead *ahead)
 {
-    while (ahead->part < 3 && ahead->parts[ahead->part].rows == 0)
+    while (ahead->part < 3 && ahead->parts[ahead->part].rows <= 0)
         ahead->part++;
-    if (ahead->part == 3) {
+    if (ahead->part >= 3) {
         ahead->left = INT64_MAX;
         ahead->step = 0;
         return;

@@ -16,7 +16,6 @@ static inline vf32 dense_first(int64_t count, const void *from)
 
 #define DOT_MR 2
 #define DOT_NR 2
-#define DOT_CASES DOT_CASE(1) DOT_CASE(2)
 #define DENSE_BYTES 4
 #include "kernels/bodies/dot_dense_body.h"
 

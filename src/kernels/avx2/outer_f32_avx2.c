@@ -6,7 +6,6 @@
 
 #define OUTER_MR 6
 #define OUTER_NV 1
-#define OUTER_CASES OUTER_CASE(1) OUTER_CASE(2) OUTER_CASE(3) OUTER_CASE(4) OUTER_CASE(5) OUTER_CASE(6)
 #include "kernels/bodies/outer_f32_body.h"
 
 extern const gmm_kernel gmm_outer_f32_avx2;

@@ -55,7 +55,6 @@ static inline __attribute__((always_inline)) void group_scales(int variant, cons
 
 #define DOT_MR 4
 #define DOT_NR 4
-#define DOT_CASES DOT_CASE(1) DOT_CASE(2) DOT_CASE(3) DOT_CASE(4)
 #define GROUP_STEP 32
 #define GROUP_SIZE(weights) 32
 #include "kernels/bodies/dot_grouped_body.h"

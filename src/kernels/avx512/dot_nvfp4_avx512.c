@@ -45,7 +45,6 @@ static inline void group_scales(int variant, const gmm_weights *weights, gmm_row
 
 #define DOT_MR 4
 #define DOT_NR 4
-#define DOT_CASES DOT_CASE(1) DOT_CASE(2) DOT_CASE(3) DOT_CASE(4)
 #define GROUP_STEP 16
 #define GROUP_SIZE(weights) 16
 #include "kernels/bodies/dot_grouped_body.h"

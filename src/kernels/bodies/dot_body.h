@@ -43,9 +43,17 @@ static inline __attribute__((always_inline)) void dot_rows(const gmm_dot *call, 
                 switch (height) {
 #define DOT_CASE(height)                                                                                               \
     case height:                                                                                                       \
-        dot_tile(call, variant, call->x + row + begin, height, column + c, at);                                        \
-        break;
-                    DOT_CASES
+        if (height <= DOT_MR)                                                                                          \
+            dot_tile(call, variant, call->x + row + begin, height < DOT_MR ? height : DOT_MR, column + c, at);         \
+        break
+                    DOT_CASE(1);
+                    DOT_CASE(2);
+                    DOT_CASE(3);
+                    DOT_CASE(4);
+                    DOT_CASE(5);
+                    DOT_CASE(6);
+                    DOT_CASE(7);
+                    DOT_CASE(8);
 #undef DOT_CASE
                 }
             }

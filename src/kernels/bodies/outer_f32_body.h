@@ -2,9 +2,8 @@
  * SPDX-License-Identifier: MIT
  *
  * Include after a vec_<isa>.h. Parameters:
- *   OUTER_MR     rows whose sums stay in registers together, 1 to GMM_MAX_MR.
- *   OUTER_NV     vectors of 16 columns likewise, 1 or 2: OUTER_MR * OUTER_NV sums and OUTER_NV weights must fit.
- *   OUTER_CASES  OUTER_CASE(1) OUTER_CASE(2) ... OUTER_CASE(OUTER_MR): the heights of tiles.
+ *   OUTER_MR  rows whose sums stay in registers together, 1 to GMM_MAX_MR.
+ *   OUTER_NV  vectors of 16 columns likewise, 1 or 2: OUTER_MR * OUTER_NV sums and OUTER_NV weights must fit.
  * One class of K at a time: a class of a block is one run through the packed operands. The unroll pragmas matter:
  * without them gcc 12 keeps the sums in memory. */
 
@@ -74,10 +73,25 @@ static void outer_tile_of(const outer_tile *tile, int64_t rows)
     switch (rows) {
 #define OUTER_CASE(height)                                                                                             \
     case height:                                                                                                       \
-        for (int column = 0; column < GMM_PANEL; column += 16 * OUTER_NV)                                              \
-            outer_columns(tile, height, column);                                                                       \
-        break;
-        OUTER_CASES
+        for (int column = 0; height <= OUTER_MR && column < GMM_PANEL; column += 16 * OUTER_NV)                        \
+            outer_columns(tile, height < OUTER_MR ? height : OUTER_MR, column);                                        \
+        break
+        OUTER_CASE(1);
+        OUTER_CASE(2);
+        OUTER_CASE(3);
+        OUTER_CASE(4);
+        OUTER_CASE(5);
+        OUTER_CASE(6);
+        OUTER_CASE(7);
+        OUTER_CASE(8);
+        OUTER_CASE(9);
+        OUTER_CASE(10);
+        OUTER_CASE(11);
+        OUTER_CASE(12);
+        OUTER_CASE(13);
+        OUTER_CASE(14);
+        OUTER_CASE(15);
+        OUTER_CASE(16);
 #undef OUTER_CASE
     }
 }

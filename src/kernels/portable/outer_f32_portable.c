@@ -6,7 +6,6 @@
 
 #define OUTER_MR 2
 #define OUTER_NV 1
-#define OUTER_CASES OUTER_CASE(1) OUTER_CASE(2)
 #include "kernels/bodies/outer_f32_body.h"
 
 extern const gmm_kernel gmm_outer_f32_portable;
