@@ -49,8 +49,8 @@ typedef struct bench_request {
     bool in_cache; /* one stack of experts, always the same matrices */
 } bench_request;
 
-/* Fill in a list of the request from "word,word,..." or "all". NULL, or a message about the first word that is wrong,
- * in memory of its own. */
+/* Add to a list of the request, each thing once, from "word,word,..." or "all". NULL, or a message about the first word
+ * that is wrong, in memory of its own. */
 char *bench_read_shapes(bench_request *request, const char *words);
 char *bench_read_formats(bench_request *request, const char *words);
 char *bench_read_activations(bench_request *request, const char *words);
@@ -63,6 +63,9 @@ bool bench_format_at(size_t i, bench_format *format);
 
 /* Whole numbers "1,4,32", each in [1, highest]. */
 char *bench_read_numbers(const char *words, int32_t highest, int32_t **numbers, size_t *count);
+
+/* The same, each number once. */
+char *bench_read_set(const char *words, int32_t highest, int32_t **numbers, size_t *count);
 
 /* ---- the experts' weights: bench_weights.c ------------------------------------------------------------------------
  */
