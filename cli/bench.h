@@ -67,8 +67,7 @@ char *bench_read_numbers(const char *words, int32_t highest, int32_t **numbers, 
 /* The same, each number once. */
 char *bench_read_set(const char *words, int32_t highest, int32_t **numbers, size_t *count);
 
-/* ---- the experts' weights: bench_weights.c ------------------------------------------------------------------------
- */
+/* ---- the experts' weights: bench_weights.c ----------------------------------------------------------------------- */
 
 /* Stacks of experts in one piece of memory: [stacks][experts] matrices of random codes. */
 typedef struct bench_weights {
@@ -108,8 +107,7 @@ typedef struct bench_operands {
 /* Set the weights of a product. */
 void bench_weights_set(const bench_weights *weights, int64_t stack, bench_operands *operands, gmm_product *product);
 
-/* ---- the router: bench_draw.c -------------------------------------------------------------------------------------
- */
+/* ---- the router: bench_draw.c ------------------------------------------------------------------------------------ */
 
 /* A seeded source of choices of experts. */
 typedef struct bench_draw {
@@ -134,8 +132,7 @@ void bench_draw_end(bench_draw *draw);
 /* A number that looks random, and the next state. */
 uint64_t bench_random(uint64_t *state);
 
-/* ---- ceilings: bench_ceilings.c -----------------------------------------------------------------------------------
- */
+/* ---- ceilings: bench_ceilings.c ---------------------------------------------------------------------------------- */
 
 enum {
     BENCH_MAX_CEILINGS = 8
@@ -155,8 +152,7 @@ typedef struct bench_ceilings {
 /* Measure all that are usable, each for up to `seconds`; the same statuses. */
 int bench_ceilings_measure(bench_ceilings *ceilings, double seconds);
 
-/* ---- rows: bench_time.c, bench_output.c ---------------------------------------------------------------------------
- */
+/* ---- rows: bench_time.c, bench_output.c -------------------------------------------------------------------------- */
 
 typedef struct bench_row {
     const bench_shape *shape;
@@ -200,8 +196,7 @@ void bench_write_csv(FILE *to, const bench_row *rows, size_t count);
 /* "1.234 ms" into text; returns text. */
 char *bench_time_text(double seconds, char text[24]);
 
-/* ---- compare and plot: bench_compare.c, bench_plot.c --------------------------------------------------------------
- */
+/* ---- compare and plot: bench_compare.c, bench_plot.c ------------------------------------------------------------- */
 
 /* Rows of an earlier run from its JSON; NULL after a complaint. */
 json_t *bench_load_rows(const char *path);
@@ -212,8 +207,7 @@ size_t bench_compare(FILE *to, const json_t *old, const bench_row *rows, size_t 
 /* A roofline as SVG: a panel for each number of threads. */
 void bench_plot(FILE *to, const bench_row *rows, size_t count, const bench_ceilings *ceilings, size_t thread_count);
 
-/* ---- a run: bench_run.c -------------------------------------------------------------------------------------------
- */
+/* ---- a run: bench_run.c ------------------------------------------------------------------------------------------ */
 
 /* Where results go. */
 typedef struct bench_outputs {
