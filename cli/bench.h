@@ -49,8 +49,8 @@ typedef struct bench_request {
     bool in_cache; /* one stack of experts, always the same matrices */
 } bench_request;
 
-/* Fill in a list of the request from "word,word,..." or "all". NULL, or a message about the first word that is wrong,
- * in memory of its own. */
+/* Add to a list of the request, each thing once, from "word,word,..." or "all". NULL, or a message about the first word
+ * that is wrong, in memory of its own. */
 char *bench_read_shapes(bench_request *request, const char *words);
 char *bench_read_formats(bench_request *request, const char *words);
 char *bench_read_activations(bench_request *request, const char *words);
@@ -64,8 +64,10 @@ bool bench_format_at(size_t i, bench_format *format);
 /* Whole numbers "1,4,32", each in [1, highest]. */
 char *bench_read_numbers(const char *words, int32_t highest, int32_t **numbers, size_t *count);
 
-/* ---- the experts' weights: bench_weights.c ------------------------------------------------------------------------
- */
+/* The same, each number once. */
+char *bench_read_set(const char *words, int32_t highest, int32_t **numbers, size_t *count);
+
+/* ---- the experts' weights: bench_weights.c ----------------------------------------------------------------------- */
 
 /* Stacks of experts in one piece of memory: [stacks][experts] matrices of random codes. */
 typedef struct bench_weights {
@@ -105,8 +107,7 @@ typedef struct bench_operands {
 /* Set the weights of a product. */
 void bench_weights_set(const bench_weights *weights, int64_t stack, bench_operands *operands, gmm_product *product);
 
-/* ---- the router: bench_draw.c -------------------------------------------------------------------------------------
- */
+/* ---- the router: bench_draw.c ------------------------------------------------------------------------------------ */
 
 /* A seeded source of choices of experts. */
 typedef struct bench_draw {
@@ -131,8 +132,7 @@ void bench_draw_end(bench_draw *draw);
 /* A number that looks random, and the next state. */
 uint64_t bench_random(uint64_t *state);
 
-/* ---- ceilings: bench_ceilings.c -----------------------------------------------------------------------------------
- */
+/* ---- ceilings: bench_ceilings.c ---------------------------------------------------------------------------------- */
 
 enum {
     BENCH_MAX_CEILINGS = 8
@@ -152,8 +152,7 @@ typedef struct bench_ceilings {
 /* Measure all that are usable, each for up to `seconds`; the same statuses. */
 int bench_ceilings_measure(bench_ceilings *ceilings, double seconds);
 
-/* ---- rows: bench_time.c, bench_output.c ---------------------------------------------------------------------------
- */
+/* ---- rows: bench_time.c, bench_output.c -------------------------------------------------------------------------- */
 
 typedef struct bench_row {
     const bench_shape *shape;
@@ -197,8 +196,7 @@ void bench_write_csv(FILE *to, const bench_row *rows, size_t count);
 /* "1.234 ms" into text; returns text. */
 char *bench_time_text(double seconds, char text[24]);
 
-/* ---- compare and plot: bench_compare.c, bench_plot.c --------------------------------------------------------------
- */
+/* ---- compare and plot: bench_compare.c, bench_plot.c ------------------------------------------------------------- */
 
 /* Rows of an earlier run from its JSON; NULL after a complaint. */
 json_t *bench_load_rows(const char *path);
@@ -209,8 +207,7 @@ size_t bench_compare(FILE *to, const json_t *old, const bench_row *rows, size_t 
 /* A roofline as SVG: a panel for each number of threads. */
 void bench_plot(FILE *to, const bench_row *rows, size_t count, const bench_ceilings *ceilings, size_t thread_count);
 
-/* ---- a run: bench_run.c -------------------------------------------------------------------------------------------
- */
+/* ---- a run: bench_run.c ------------------------------------------------------------------------------------------ */
 
 /* Where results go. */
 typedef struct bench_outputs {

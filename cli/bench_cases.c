@@ -125,6 +125,11 @@ static bool shape_name_at(size_t i, char name[32])
 
 void bench_add_shape(bench_request *request, bench_shape shape)
 {
+    for (size_t i = 0; i < request->shape_count; i++) {
+        const bench_shape *s = &request->shapes[i];
+        if (s->k == shape.k && s->n == shape.n && s->experts == shape.experts && s->top_k == shape.top_k)
+            return;
+    }
     request->shapes = must_grow(request->shapes, request->shape_count + 1, sizeof *request->shapes);
     request->shapes[request->shape_count++] = shape;
 }
@@ -180,6 +185,9 @@ static bool add_format(bench_request *request, size_t i, const char *suffix)
 
     if (!bench_format_at(i, &format) || (*suffix && !set_group_size(&format, suffix)))
         return false;
+    for (size_t f = 0; f < request->format_count; f++)
+        if (!strcmp(request->formats[f].name, format.name))
+            return true;
     request->formats = must_grow(request->formats, request->format_count + 1, sizeof *request->formats);
     request->formats[request->format_count++] = format;
     return true;
@@ -201,6 +209,9 @@ static bool add_activations(bench_request *request, size_t i, const char *suffix
 {
     if (*suffix)
         return false;
+    for (size_t a = 0; a < request->activation_count; a++)
+        if (request->activations[a] == &activations[i])
+            return true;
     request->activations = must_grow(request->activations, request->activation_count + 1, sizeof *request->activations);
     request->activations[request->activation_count++] = &activations[i];
     return true;
@@ -214,14 +225,31 @@ char *bench_read_activations(bench_request *request, const char *words)
 char *bench_read_numbers(const char *words, int32_t highest, int32_t **numbers, size_t *count)
 {
     char *word, *message = NULL;
+    int32_t number;
 
     while (!message && (word = next_word(&words))) {
         *numbers = must_grow(*numbers, *count + 1, sizeof **numbers);
-        if (parse_number(word, 1, highest, *numbers + *count))
-            ++*count;
+        if (parse_number(word, 1, highest, &number))
+            (*numbers)[(*count)++] = number;
         else
             message = must_format("'%s' is not a whole number from 1 to %d", word, (int)highest);
         free(word);
     }
+    return message;
+}
+
+char *bench_read_set(const char *words, int32_t highest, int32_t **numbers, size_t *count)
+{
+    char *message = bench_read_numbers(words, highest, numbers, count);
+    size_t kept = 0;
+
+    for (size_t i = 0; i < *count; i++) {
+        size_t j = 0;
+        while (j < kept && (*numbers)[j] != (*numbers)[i])
+            j++;
+        if (j == kept)
+            (*numbers)[kept++] = (*numbers)[i];
+    }
+    *count = kept;
     return message;
 }

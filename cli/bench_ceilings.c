@@ -1,5 +1,7 @@
 /* bench_ceilings.c - the machine's ceilings, measured again and again in the course of a run. */
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "bench.h"
 #include "command.h"
 #include "gathermm/ceilings.h"
@@ -15,7 +17,7 @@ int bench_ceilings_measure(bench_ceilings *c, double seconds)
 
     for (size_t i = 0; i < BENCH_MAX_CEILINGS && gmm_ceiling_at(c->context, i, &info); i++) {
         gmm_ceiling_result result;
-        double limit = info.unit[0] == 'G' && info.unit[1] == 'B' ? READ_SECONDS : ARITHMETIC_SECONDS;
+        double limit = !strcmp(info.name, "read") ? READ_SECONDS : ARITHMETIC_SECONDS;
         if (!info.usable)
             continue;
         gmm_status status =

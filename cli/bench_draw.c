@@ -42,6 +42,9 @@ static void shuffle(uint64_t *state, int32_t *values, int32_t count)
 
 void bench_draw_start(bench_draw *draw, uint64_t seed, const bench_weights *weights, int32_t top_k, bool in_cache)
 {
+    /* The number of stacks, which hangs on the format, must not change what is drawn. */
+    uint64_t shuffling = ~seed;
+
     *draw = (bench_draw){
         .state = seed,
         .experts = (int32_t)weights->experts,
@@ -60,7 +63,7 @@ void bench_draw_start(bench_draw *draw, uint64_t seed, const bench_weights *weig
         int32_t *deck = draw->decks + stack * draw->experts;
         for (int32_t e = 0; e < draw->experts; e++)
             deck[e] = e;
-        shuffle(&draw->state, deck, draw->experts);
+        shuffle(&shuffling, deck, draw->experts);
     }
 }
 

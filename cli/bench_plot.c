@@ -7,16 +7,17 @@
 #include "gathermm/ceilings.h"
 
 enum {
-    PANEL_WIDTH = 560,
+    PANEL_WIDTH = 620,
     PANEL_HEIGHT = 400,
-    LEFT = 64, /* of a panel, for its labels */
+    LEFT = 64, /* margins of a panel, for its labels */
+    RIGHT = 92,
     TOP = 48,
     BOTTOM = 52,
     LEGEND_WIDTH = 150,
     LINE = 17
 };
 
-/* In the order in which formats first appear: far apart in hue and lightness (Paul Tol's muted and bright schemes). */
+/* In the order in which formats first appear: far apart in hue and lightness (from Paul Tol's schemes). */
 static const char *const colors[] = {"#222222", "#777777", "#332288", "#4477aa", "#66ccee", "#117733",
                                      "#44aa99", "#999933", "#ddaa33", "#cc6677", "#882255", "#aa4499"};
 
@@ -38,7 +39,7 @@ static double intensity(const bench_row *row)
 
 static double x_at(const plot *p, double value)
 {
-    return p->left + LEFT + (log10(value) - p->x_low) / (p->x_high - p->x_low) * (PANEL_WIDTH - LEFT - 16);
+    return p->left + LEFT + (log10(value) - p->x_low) / (p->x_high - p->x_low) * (PANEL_WIDTH - LEFT - RIGHT);
 }
 
 static double y_at(const plot *p, double value)
@@ -76,7 +77,7 @@ static roofs roofs_of(const bench_ceilings *c)
     return found;
 }
 
-/* All points, and all roofs with room for their names where they are level. */
+/* All points, and all roofs with a piece where they are level. */
 static void find_range(plot *p, const bench_ceilings *ceilings, size_t thread_count)
 {
     p->x_low = p->y_low = 300;
@@ -88,7 +89,7 @@ static void find_range(plot *p, const bench_ceilings *ceilings, size_t thread_co
     }
     for (size_t t = 0; t < thread_count; t++) {
         roofs found = roofs_of(&ceilings[t]);
-        p->x_high = fmax(p->x_high, ceil(log10(found.highest / found.read) + 0.8));
+        p->x_high = fmax(p->x_high, ceil(log10(found.highest / found.read) + 0.3));
         p->y_high = fmax(p->y_high, ceil(log10(found.highest)));
     }
 }
@@ -161,7 +162,8 @@ static void draw_axes(const plot *p, int32_t threads)
             one_shape(p) ? p->rows[0].shape->name : "all shapes", (int)threads, threads == 1 ? "" : "s");
 }
 
-/* The roof of reading, as far as the highest of arithmetic; labels along the lines. */
+/* The roof of reading, as far as the highest of arithmetic, with its name along it; those of arithmetic have theirs in
+ * the margin, where no point is. */
 static void draw_roofs(const plot *p, const bench_ceilings *c)
 {
     const roofs found = roofs_of(c);
@@ -171,16 +173,15 @@ static void draw_roofs(const plot *p, const bench_ceilings *c)
     gmm_ceiling_info info;
 
     for (size_t i = 0; i < BENCH_MAX_CEILINGS && gmm_ceiling_at(c->context, i, &info); i++) {
-        double rate = ceiling_of(c, i), y = y_at(p, rate), label = y - 7;
+        double rate = ceiling_of(c, i), y = y_at(p, rate), label = y + 4;
         if (!is_roof(&info) || !(rate > 0))
             continue;
-        if (fabs(label - last_label) < LINE)
-            label = y + 15;
+        if (fabs(label - last_label) < LINE - 2)
+            label = last_label + (label < last_label ? 2 - LINE : LINE - 2);
         last_label = label;
         fprintf(p->to, "<path d=\"M%.1f %.1fH%.1f\" class=\"roof\"/>\n", x_at(p, fmax(rate / found.read, left)), y,
                 x_at(p, right));
-        fprintf(p->to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\" class=\"halo\">%s %.0f GFLOP/s</text>\n",
-                x_at(p, right) - 4, label, info.name, rate);
+        fprintf(p->to, "<text x=\"%.1f\" y=\"%.1f\">%s %.0f</text>\n", x_at(p, right) + 6, label, info.name, rate);
     }
     double x0 = x_at(p, from), y0 = y_at(p, from * found.read), x1 = x_at(p, to), y1 = y_at(p, to * found.read);
     fprintf(p->to, "<path d=\"M%.1f %.1fL%.1f %.1f\" class=\"roof\"/>\n", x0, y0, x1, y1);
@@ -210,7 +211,7 @@ static void draw_points(const plot *p, int32_t threads)
 /* Formats by colour, then activations by shape. */
 static void draw_legend(const plot *p)
 {
-    double x = p->left + 14, y = TOP + 6;
+    double x = p->left + 8, y = TOP + 6;
     size_t shown = 0;
 
     fprintf(p->to, "<text x=\"%.1f\" y=\"%.1f\" class=\"title\">weights</text>\n", x, y - 20);

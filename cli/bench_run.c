@@ -225,6 +225,20 @@ static int begin_outputs(bench_outputs *out)
     return status;
 }
 
+/* Nothing is faster than its ceiling, unless the two met different machines. */
+static void note_busy(running *run)
+{
+    size_t above = 0;
+
+    for (size_t i = 0; i < run->count; i++)
+        above += run->rows[i].ceiling_share > 1.1;
+    if (above && !run->request->in_cache)
+        note(run,
+             "%zu row%s above 110%% of the ceiling: weights came from a cache, or something else kept the machine busy "
+             "while the ceiling was measured",
+             above, above == 1 ? " is" : "s are");
+}
+
 /* Everything is written first and then published, so that a full disk leaves neither half a file nor half of the files.
  */
 static int finish_outputs(running *run)
@@ -238,6 +252,7 @@ static int finish_outputs(running *run)
         for (size_t t = 0; t < run->request->thread_count; t++)
             bench_print_ceilings(out->text, &run->ceilings[t]);
     }
+    note_busy(run);
     if (out->json.stream)
         bench_write_json(out->json.stream, run->rows, run->count);
     if (out->csv.stream)

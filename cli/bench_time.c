@@ -141,7 +141,7 @@ double bench_gflop_s(const bench_row *row)
 }
 
 /* Reading binds, or arithmetic: whichever takes longer at its ceiling. Of bf16 numbers the products may come from
- * either instruction, so the faster one counts: on Sapphire Rapids that is the f32 multiply-add. */
+ * either instruction, so the faster one counts: on Emerald Rapids that is the f32 multiply-add. */
 void bench_hold(bench_row *row)
 {
     const bench_ceilings *c = row->ceilings;

@@ -140,13 +140,13 @@ static bool read_option(bench_request *r, bench_outputs *out, bool *quick, int o
     case OPTION_SHAPE:
         return read_shape(r);
     case OPTION_TOKENS:
-        return accept("tokens", bench_read_numbers(optarg, MAX_TOKENS, &r->tokens, &r->token_count));
+        return accept("tokens", bench_read_set(optarg, MAX_TOKENS, &r->tokens, &r->token_count));
     case OPTION_FORMATS:
         return accept("formats", bench_read_formats(r, optarg));
     case OPTION_ACTIVATIONS:
         return accept("activations", bench_read_activations(r, optarg));
     case OPTION_THREADS:
-        return accept("threads", bench_read_numbers(optarg, MAX_THREADS, &r->threads, &r->thread_count));
+        return accept("threads", bench_read_set(optarg, MAX_THREADS, &r->threads, &r->thread_count));
     case OPTION_SECONDS:
         return accept("seconds", read_seconds(optarg, &r->seconds));
     case OPTION_QUICK:
@@ -193,7 +193,7 @@ static void set_defaults(bench_request *r, bool quick)
     if (!r->activation_count)
         none = bench_read_activations(r, quick ? "bf16" : "f32,bf16");
     if (!r->token_count)
-        none = bench_read_numbers(quick ? "1,32" : "1,4,32,512", MAX_TOKENS, &r->tokens, &r->token_count);
+        none = bench_read_set(quick ? "1,32" : "1,4,32,512", MAX_TOKENS, &r->tokens, &r->token_count);
     free(none);
     if (!r->thread_count) {
         int32_t most = gmm_context_threads(NULL);

@@ -69,6 +69,8 @@ for name, expected in (("rows.svg", rows), ("more.svg", more)):
 with open("text", encoding="utf-8") as file:
     assert sum(line.endswith(("read\n", "fma_f32\n", "dot_bf16\n")) for line in file) == len(rows)
 print(len(rows), "rows:", " ".join(sorted({row["format"] for row in rows})))
-for row in more:
-    print(*(row[key] for key in ("preset", "experts", "tokens", "format", "activations", "mode", "layout", "in_cache")))
+keys = ("preset", "experts", "tokens", "format", "activations", "mode", "layout", "in_cache")
+assert len(more) == 6 * len({row["threads"] for row in more})
+for line in dict.fromkeys(" ".join(str(row[key]) for key in keys) for row in more):
+    print(line)
 print("JSON, CSV, table and plot agree")

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 SHORT = ["gathermm", "bench", "--shape", "64,32,2,1", "--seconds", "0.001", "--tokens", "1", "--threads", "1",
-         "--formats", "f32,nvfp4", "--activations", "f32"]
+         "--formats", "f32,nvfp4", "--activations", "f32", "--in-cache"]
 
 
 def left():
@@ -17,8 +17,8 @@ def left():
 
 
 def stop(number):
-    words = ["gathermm", "bench", "--shape", "64,32,2,1", "--seconds", "60", "--threads", "1", "--json", "a.json",
-             "--csv", "b.csv", "--plot", "c.svg"]
+    words = ["gathermm", "bench", "--shape", "64,32,2,1", "--seconds", "60", "--threads", "1", "--in-cache", "--json",
+             "a.json", "--csv", "b.csv", "--plot", "c.svg"]
     with subprocess.Popen(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         while process.poll() is None and len(left()) < 3:
             time.sleep(0.005)
