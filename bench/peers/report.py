@@ -92,14 +92,15 @@ def plot(rows, path):
     libraries = list(dict.fromkeys(row["library"] for row in rows))
     colours = dict(zip(libraries, pyplot.get_cmap("tab10").colors))
     heights = [len(panel) + len(by_case(panel)) for panel in panels.values()]
-    figure, axes = pyplot.subplots(max(len(panels), 1), 1, squeeze=False, layout="constrained",
+    figure, axes = pyplot.subplots(max(len(panels), 1), 1, squeeze=False, sharex=True, layout="constrained",
                                    figsize=(9, 0.8 * len(panels) + 0.2 * sum(heights) + 1),
                                    height_ratios=heights or None)
     for axis, ((shape, tokens, threads), panel) in zip(axes[:, 0], panels.items()):
         position, ticks, labels = 0, [], []
         for (_, _, format_, activations, _), group in by_case(panel).items():
             for row in sorted(group, key=lambda r: r["ratio"]):
-                axis.barh(position, row["ratio"] - 1, left=1, color=colours[row["library"]])
+                bar = axis.barh(position, row["ratio"] - 1, left=1, color=colours[row["library"]])
+                axis.bar_label(bar, [f"{row['ratio']:.2f}"], padding=2, fontsize=6)
                 ticks.append(position)
                 labels.append(f"{row['variant']}   {format_} x {activations}")
                 position += 1
@@ -107,6 +108,8 @@ def plot(rows, path):
         axis.set_yticks(ticks, labels, fontsize=7)
         axis.invert_yaxis()
         axis.set_xscale("log")
+        axis.margins(x=0.1)
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.axvline(1, color="black", linewidth=1)
         axis.set_title(f"{shape}, tokens: {tokens}, threads: {threads}", fontsize=9, loc="left")
     axes[-1, 0].set_xlabel("time / time of gathermm (right of the line: slower than gathermm)")

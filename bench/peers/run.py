@@ -11,12 +11,17 @@ import sys
 
 import cases
 import report
+from peer_list import PEERS
 
 HERE = pathlib.Path(__file__).resolve().parent
-LIBRARIES = ["gathermm", "ggml", "ik", "mlx", "openblas", "blis", "numpy"]
-# Every library's own name for the number of its threads. Large allocations ask for huge pages, whoever makes them.
+LIBRARIES = [peer.name for peer in PEERS]
+PLOT_SUFFIXES = [".svg", ".png", ".pdf"]
+# Every library's own name for the number of its threads.
 THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "MKL_NUM_THREADS"]
+# NumPy asks for huge pages for large arrays; with this all others that call malloc do.
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
+# Waiting threads are busy ones, so one more program on the processors changes times tenfold.
+BUSY_LOAD = 0.3
 
 
 def checked(parse):
@@ -37,6 +42,19 @@ def names(known):
     return checked(parse)
 
 
+def one_or_more(text):
+    counts = cases.parse_counts(text)
+    if len(counts) != 1:
+        raise ValueError(f"'{text}' is not one number")
+    return counts[0]
+
+
+def plot_file(text):
+    if pathlib.Path(text).suffix not in PLOT_SUFFIXES:
+        raise ValueError(f"'{text}' does not end in one of: {', '.join(PLOT_SUFFIXES)}")
+    return text
+
+
 def parse_arguments(arguments):
     all_names = lambda known: ",".join(getattr(entry, "name", entry) for entry in known)
     parser = argparse.ArgumentParser(
@@ -50,7 +68,7 @@ def parse_arguments(arguments):
     parser.add_argument("--libraries", type=names(LIBRARIES), default=all_names(LIBRARIES), metavar="LIST")
     parser.add_argument("--threads", type=checked(cases.parse_counts), default="1,2", metavar="LIST",
                         help="a process is started for each number")
-    parser.add_argument("--repetitions", type=int, default=25, help="at most, in a case")
+    parser.add_argument("--repetitions", type=checked(one_or_more), default=25, help="at most, in a case")
     parser.add_argument("--seconds", type=float, default=10.0, help="for a case, after which no repetition begins")
     parser.add_argument("--limit", type=float, default=5.0,
                         help="leave out a library that would take longer than this many seconds for one call")
@@ -62,7 +80,8 @@ def parse_arguments(arguments):
     parser.add_argument("--json", metavar="FILE", help="write all results; - is standard output, instead of the table")
     parser.add_argument("--csv", metavar="FILE", help="the same as CSV")
     parser.add_argument("--markdown", metavar="FILE", help="gathermm and the fastest other library of each case")
-    parser.add_argument("--plot", metavar="FILE", help="bars of the ratios: .svg, .png or .pdf (needs matplotlib)")
+    parser.add_argument("--plot", type=checked(plot_file), metavar="FILE",
+                        help=f"bars of the ratios: {', '.join(PLOT_SUFFIXES)} (needs matplotlib)")
     return parser.parse_args(arguments)
 
 
@@ -70,13 +89,13 @@ class Progress:
     """One line on a terminal; nothing elsewhere."""
 
     def __init__(self, total):
-        self.total, self.done, self.shown = total, 0, sys.stderr.isatty()
+        self.total, self.begun, self.shown = total, 0, sys.stderr.isatty()
 
     def show(self, text):
         if self.shown:
-            filled = 20 * self.done // max(self.total, 1)
+            filled = 20 * (self.begun - 1) // self.total
             width = os.get_terminal_size(sys.stderr.fileno()).columns
-            line = f"[{'#' * filled}{'.' * (20 - filled)}] {self.done}/{self.total} {text}"
+            line = f"[{'#' * filled}{'.' * (20 - filled)}] {self.begun}/{self.total} {text}"
             print("\r\x1b[K" + line[:width - 1], end="", file=sys.stderr, flush=True)
 
     def clear(self):
@@ -119,7 +138,7 @@ class Results:
             self.note(f"{message['variant']} is WRONG: {message['error_over_bound']:.3g} times its bound",
                       message["case"])
         elif kind == "case":
-            progress.done += 1
+            progress.begun += 1
         elif kind == "step":
             progress.show(f"{message['case']}: {message['doing']}")
 
@@ -140,6 +159,9 @@ class Results:
 
 def run_workers(options, results):
     """0, or the exit status of a worker that did not end well."""
+    load = os.getloadavg()[0]
+    if load > BUSY_LOAD:
+        results.note(f"the machine was busy at the start (load average {load:.1f}): do not trust the times", None)
     shapes, formats = cases.parse_names(options.shapes, cases.SHAPES), cases.parse_names(options.formats, cases.FORMATS)
     count = len(cases.make_cases(shapes, formats, options.activations.split(","), options.tokens))
     if not count:

@@ -17,6 +17,7 @@ import decode
 import measure
 import problem
 import report
+from peer_numpy import PreparedNumPy
 from routing import Router
 
 PEERS = pathlib.Path(measure.__file__).parent
@@ -101,6 +102,21 @@ def test_sample_covers_both_ends():
     assert (sample[0][0], sample[0][1]) == (0, 0) and (sample[-1][0], sample[-1][1]) == (63, 1)
     for token, slot, expert, columns in sample:
         assert expert == ids[token, slot] and {0, 543} <= set(columns.tolist())
+
+
+def test_the_check_catches_a_wrong_expert():
+    made = make_problem("f32", tokens=5)
+    prepared = PreparedNumPy(made)
+    ids = Router(1, 4, 2).draw(5)
+    prepared.load(ids)
+    prepared.run(0)
+    worst, error = measure.reference_check(made, prepared, ids)
+    assert worst <= 1 and error < 1e-5
+    prepared.load((ids + 1) % 4)
+    prepared.run(0)
+    assert measure.reference_check(made, prepared, ids)[0] > 1000
+    prepared.out[0, 0, 0] = np.nan
+    assert measure.reference_check(made, prepared, ids)[0] == np.inf
 
 
 def test_e4m3_is_ml_dtypes():
@@ -257,6 +273,7 @@ def test_run_names_what_is_left_out(tmp_path):
 
 @pytest.mark.parametrize("arguments, text", [
     (["--formats", "f64"], "'f64' is not one of"), (["--tokens", "0"], "'0' is not a number"),
+    (["--repetitions", "0"], "'0' is not a number"), (["--plot", "a.txt"], "does not end in one of: .svg"),
     (["--formats", "f32", "--activations", "bf16"], "no format here takes these activations")])
 def test_run_refuses(arguments, text):
     done = run(*arguments)
