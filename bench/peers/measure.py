@@ -74,6 +74,11 @@ class Entry:
         return self.last_s
 
 
+def speed_key(case, variant):
+    """What a library's speed depends on, but for the number of tokens."""
+    return variant, case.shape.name, case.format.name, case.activations
+
+
 def prepare(libraries, problem, ids, limit_s, seconds_per_row):
     """The entries that compute the case rightly and within limit_s; the others are reported."""
     case, entries = problem.case, []
@@ -81,10 +86,10 @@ def prepare(libraries, problem, ids, limit_s, seconds_per_row):
     for library in libraries:
         for variant in library.variants(case):
             say("step", case=str(case), doing=f"check {variant}")
-            slow_key = (variant, case.shape.name, case.format.name, case.activations)
-            expected_s = seconds_per_row.get(slow_key, 0.0) * rows
+            expected_s = seconds_per_row.get(speed_key(case, variant), 0.0) * rows
             if expected_s > limit_s:
-                say("left_out", case=str(case), variant=variant, reason=f"would take about {expected_s:.0f} s a call")
+                say("left_out", case=str(case), variant=variant,
+                    reason=f"by its time for fewer tokens a call would take {expected_s:.2g} s (see --limit)")
                 continue
             try:
                 entry = Entry(library, variant, library.prepare(problem, variant))
@@ -92,7 +97,7 @@ def prepare(libraries, problem, ids, limit_s, seconds_per_row):
                 say("left_out", case=str(case), variant=variant, reason=str(error))
                 continue
             entry.prepared.load(ids)
-            seconds_per_row[slow_key] = entry.call(0) / rows
+            entry.call(0)
             worst, relative = reference_check(problem, entry.prepared, ids)
             if worst > 1:
                 say("wrong", case=str(case), variant=variant, error_over_bound=worst)
@@ -138,21 +143,26 @@ def report(case, entries, threads):
             error=entry.error, error_over_bound=entry.error_over_bound)
 
 
+def run_case(case, libraries, config, seconds_per_row):
+    # The seed depends on the case alone, so that a case gives the same operands whatever else is run.
+    seed = [config["seed"], *str(case).encode()]
+    problem = Problem(case, seed, config["cache_bytes"] or last_level_cache_bytes())
+    router = Router(seed, case.shape.experts, case.shape.top_k)
+    entries = prepare(libraries, problem, router.draw(case.tokens), config["limit_s"], seconds_per_row)
+    time_in_turns(case, entries, router, np.random.default_rng(seed), config)
+    report(case, entries, config["threads"])
+    for entry in entries:
+        seconds_per_row[speed_key(case, entry.variant)] = min(entry.times) / (case.tokens * case.shape.top_k)
+
+
 def main():
     config = json.loads(sys.argv[1])
     settings = types.SimpleNamespace(threads=config["threads"], folder=pathlib.Path(config["folder"]))
     libraries = load_libraries(settings, config["libraries"])
-    cache_bytes = config["cache_bytes"] or last_level_cache_bytes()
     seconds_per_row = {}
-    for number, case in enumerate(cases.from_config(config)):
-        # The seed depends on the case alone, so that a case gives the same operands whatever else is run.
-        seed = [config["seed"], *str(case).encode()]
-        say("case", case=str(case), number=number)
-        problem = Problem(case, seed, cache_bytes)
-        router = Router(seed, case.shape.experts, case.shape.top_k)
-        entries = prepare(libraries, problem, router.draw(case.tokens), config["limit_s"], seconds_per_row)
-        time_in_turns(case, entries, router, np.random.default_rng(seed), config)
-        report(case, entries, config["threads"])
+    for case in cases.from_config(config):
+        say("case", case=str(case))
+        run_case(case, libraries, config, seconds_per_row)
 
 
 if __name__ == "__main__":

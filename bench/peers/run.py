@@ -70,8 +70,8 @@ def parse_arguments(arguments):
                         help="a process is started for each number")
     parser.add_argument("--repetitions", type=checked(one_or_more), default=25, help="at most, in a case")
     parser.add_argument("--seconds", type=float, default=10.0, help="for a case, after which no repetition begins")
-    parser.add_argument("--limit", type=float, default=5.0,
-                        help="leave out a library that would take longer than this many seconds for one call")
+    parser.add_argument("--limit", type=float, default=20.0,
+                        help="leave out a library whose time for fewer tokens foretells more seconds than this a call")
     parser.add_argument("--cache", type=int, default=0, metavar="MIB",
                         help="last-level cache to exceed; 0: what the system says")
     parser.add_argument("--seed", type=int, default=1)
