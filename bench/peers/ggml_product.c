@@ -15,11 +15,10 @@
 #define EXPORT
 #endif
 
-/* The work buffer of a graph must begin on a cache line: ggml keeps counters there that it expects to be apart. */
 enum {
     MAX_COPIES = 256,
     NODES = 16,
-    ALIGNMENT = 64
+    CACHE_LINE = 64
 };
 
 typedef struct peer_ggml {
@@ -46,7 +45,6 @@ EXPORT void peer_ggml_quantize(int type, const float *rows, void *out, int64_t n
 EXPORT peer_ggml *peer_ggml_new(int type, int64_t k, int64_t n, int64_t experts, int64_t top_k, int64_t tokens,
                                 int threads, int64_t copies, int repack);
 EXPORT int peer_ggml_set_weights(peer_ggml *p, int64_t copy, void *data);
-EXPORT const char *peer_ggml_weights_name(peer_ggml *p);
 EXPORT float *peer_ggml_x(peer_ggml *p);
 EXPORT int32_t *peer_ggml_ids(peer_ggml *p);
 EXPORT float *peer_ggml_out(peer_ggml *p);
@@ -204,16 +202,6 @@ EXPORT int peer_ggml_set_weights(peer_ggml *p, int64_t copy, void *data)
 #endif
 }
 
-/* What the weights have become: "q4_0", "q4_0_r8", "CPU_REPACK". */
-EXPORT const char *peer_ggml_weights_name(peer_ggml *p)
-{
-#ifndef PEER_IK
-    if (p->repack)
-        return ggml_backend_buft_name(p->repack);
-#endif
-    return ggml_type_name(p->weights[0]->type);
-}
-
 EXPORT float *peer_ggml_x(peer_ggml *p)
 {
     return p->x->data;
@@ -232,7 +220,7 @@ EXPORT float *peer_ggml_out(peer_ggml *p)
 /* After all weights are set: the plans, and the scratch memory that they share. False: no memory. */
 EXPORT int peer_ggml_plan(peer_ggml *p)
 {
-    size_t most = ALIGNMENT;
+    size_t most = CACHE_LINE;
 
     for (int64_t i = 0; i < p->copies; i++) {
 #ifdef PEER_IK
@@ -243,7 +231,7 @@ EXPORT int peer_ggml_plan(peer_ggml *p)
         if (p->plan[i].work_size > most)
             most = p->plan[i].work_size;
     }
-    p->work = aligned_alloc(ALIGNMENT, (most + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    p->work = aligned_alloc(CACHE_LINE, (most + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
     for (int64_t i = 0; i < p->copies; i++)
         p->plan[i].work_data = p->work;
     return p->work != NULL;

@@ -36,7 +36,6 @@ class Ggml(Library):
         except OSError as error:
             raise Missing(f"{error}; `make bench-peers` builds it from {self.package} of PyPI") from error
         self.api.peer_ggml_row_bytes.restype = ctypes.c_int64
-        self.api.peer_ggml_weights_name.restype = ctypes.c_char_p
         for function in ("peer_ggml_new", "peer_ggml_x", "peer_ggml_ids", "peer_ggml_out"):
             getattr(self.api, function).restype = ctypes.c_void_p
         self.version = f"of {self.package} " + (settings.folder / self.package / "built").read_text().strip()
