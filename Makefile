@@ -20,7 +20,7 @@ endif
 configure = cmake -S . -B $(BUILD) -DCMAKE_BUILD_TYPE=Release $(compiler) $(CMAKE_ARGS)
 build = env -u MAKEFLAGS -u MAKELEVEL cmake --build $(BUILD) --parallel $(JOBS) $(verbose)
 
-.PHONY: all test demo install check-style clean help
+.PHONY: all test demo bench-peers install check-style clean help
 .NOTPARALLEL:
 
 all:
@@ -36,6 +36,12 @@ test:
 
 demo: all
 	@$(BUILD)/tinymoe
+
+bench-peers: all
+	@JOBS=$(JOBS) bench/peers/install_peers.sh $(BUILD)
+	@$(configure) -DGATHERMM_PEERS=ON $(quiet)
+	@$(build)
+	@$(BUILD)/peers/venv/bin/python bench/peers/run.py --folder $(BUILD)/peers $(ARGS)
 
 install:
 	@tools/install_deps.sh build
@@ -58,6 +64,7 @@ help:
 	@echo "make               build the library, the command and the examples into $(BUILD)/"
 	@echo "make test          build and run all tests"
 	@echo "make demo          run a small trained model in every weight format, and the bug that started it"
+	@echo "make bench-peers   time other libraries beside this one (ARGS='--help' lists the options)"
 	@echo "make install       install into PREFIX=$(PREFIX) (below DESTDIR=, if given)"
 	@echo "make check-style   formatting, layers, names, shell scripts"
 	@echo "make clean         remove $(BUILD)/"

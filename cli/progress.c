@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "progress.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,11 +32,11 @@ static size_t line_width(void)
     return 79;
 }
 
-void progress_start(progress *p, uint64_t total_bytes, bool quiet)
+void progress_start(progress *p, uint64_t total, const char *unit, bool quiet)
 {
     const char *terminal = getenv("TERM");
 
-    *p = (progress){.total_bytes = total_bytes, .begin = monotonic_seconds()};
+    *p = (progress){.total = total, .unit = unit, .begin = monotonic_seconds()};
     p->shown = !quiet && isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb");
 }
 
@@ -58,16 +59,26 @@ static void draw_line(const char *text)
     fflush(stderr);
 }
 
-void progress_add(progress *p, uint64_t bytes, const char *doing)
+/* "3.5 MiB of 14.9 MiB", "12 of 48 rows". */
+static char *counts(const progress *p)
+{
+    char done[24], total[24];
+
+    if (p->unit)
+        return must_format("%" PRIu64 " of %" PRIu64 " %s", p->done, p->total, p->unit);
+    return must_format("%s of %s", bytes_text(p->done, done), bytes_text(p->total, total));
+}
+
+void progress_add(progress *p, uint64_t more, const char *doing)
 {
     double now = monotonic_seconds(), share;
-    char bar[BAR + 1], done[24], total[24], left[32] = "";
+    char bar[BAR + 1], left[32] = "";
 
-    p->done_bytes += bytes;
-    if (!p->shown || (now - p->drawn < 0.1 && p->done_bytes < p->total_bytes))
+    p->done += more;
+    if (!p->shown || (now - p->drawn < 0.1 && p->done < p->total))
         return;
     p->drawn = now;
-    share = p->total_bytes ? (double)p->done_bytes / (double)p->total_bytes : 1;
+    share = p->total ? (double)p->done / (double)p->total : 1;
     memset(bar, '.', BAR);
     memset(bar, '#', (size_t)(share * BAR));
     bar[BAR] = '\0';
@@ -76,17 +87,23 @@ void progress_add(progress *p, uint64_t bytes, const char *doing)
         if (seconds < 360000)
             snprintf(left, sizeof left, "  %d:%02d left", (int)seconds / 60, (int)seconds % 60);
     }
-    char *name = escape_text(doing);
-    char *line = must_format("[%s] %3d%%  %s of %s%s  %s", bar, (int)(share * 100), bytes_text(p->done_bytes, done),
-                             bytes_text(p->total_bytes, total), left, name);
+    char *name = escape_text(doing), *count = counts(p);
+    char *line = must_format("[%s] %3d%%  %s%s  %s", bar, (int)(share * 100), count, left, name);
     draw_line(line);
     free(line);
+    free(count);
     free(name);
+}
+
+void progress_wipe(progress *p)
+{
+    if (p->shown)
+        draw_line("");
+    p->drawn = 0;
 }
 
 void progress_end(progress *p)
 {
-    if (p->shown)
-        draw_line("");
+    progress_wipe(p);
     p->shown = false;
 }

@@ -16,6 +16,7 @@
 #include "json_file.h"
 #include "output.h"
 #include "progress.h"
+#include "stop_signals.h"
 #include "work_dir.h"
 
 /* Source bytes between two looks at the signal and the progress bar; memory for a piece is a small multiple of it. */
@@ -107,7 +108,7 @@ static int write_kept(writing *w, const planned *p)
         if (!status)
             status = append(w, cast_piece(w, p, from, count, buffer), count * out_bytes);
         progress_add(&w->bar, count * in_bytes, tensor->name);
-        if (!status && work_signal())
+        if (!status && stop_signal())
             status = STOPPED;
     }
     free(buffer);
@@ -167,7 +168,7 @@ static int write_quantized(writing *w, const planned *p)
         int64_t count = rows - first < piece ? rows - first : piece;
         status = quantize_rows(w, p, &out, first, count);
         progress_add(&w->bar, (size_t)count * row_bytes, tensor->name);
-        if (!status && work_signal())
+        if (!status && stop_signal())
             status = STOPPED;
     }
     if (!status)
@@ -362,7 +363,7 @@ static int copy_file(const char *from_path, const char *to_path)
     size_t count;
     struct stat info;
 
-    while (!failed && !work_signal() && (count = fread(buffer, 1, (size_t)1 << 20, from)) > 0)
+    while (!failed && !stop_signal() && (count = fread(buffer, 1, (size_t)1 << 20, from)) > 0)
         if (fwrite(buffer, 1, count, to) != count)
             failed = to_path;
     if (!failed && ferror(from))
@@ -378,7 +379,7 @@ static int copy_file(const char *from_path, const char *to_path)
         failed = to_path;
     }
     free(buffer);
-    return failed ? EXIT_COULD_NOT_RUN : work_signal() ? STOPPED : EXIT_FINE;
+    return failed ? EXIT_COULD_NOT_RUN : stop_signal() ? STOPPED : EXIT_FINE;
 }
 
 static int copy_files(const checkpoint *c, const quantize_outcome *outcome)
@@ -427,7 +428,7 @@ static int write_all(writing *w, const quantize_plan *plan, quantize_outcome *ou
         if (!status)
             status = copy_files(w->c, outcome);
     }
-    if (!status && work_signal())
+    if (!status && stop_signal())
         status = STOPPED;
     if (!status)
         status = w->c->is_directory ? work_publish_directory(request->out)
@@ -447,15 +448,15 @@ int quantize_write(const checkpoint *c, const quantize_request *request, const q
         return complain_status(created);
     int status = work_begin(request->out);
     if (!status) {
-        progress_start(&w.bar, plan->bytes_before, request->quiet);
+        progress_start(&w.bar, plan->bytes_before, NULL, request->quiet);
         status = write_all(&w, plan, outcome);
         progress_end(&w.bar);
     }
     gmm_context_destroy(w.context);
     work_remove();
-    if (status && work_signal()) {
+    if (status && stop_signal()) {
         complain("stopped by a signal; nothing is left at %s", request->out);
-        work_die();
+        stop_die();
     }
     outcome->seconds = monotonic_seconds() - begin;
     outcome->overflows = w.overflows;

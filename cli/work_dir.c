@@ -4,7 +4,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,37 +13,16 @@
 #include "checkpoint.h"
 #include "command.h"
 #include "output.h"
-
-static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
+#include "stop_signals.h"
 
 static char *path;
-static volatile sig_atomic_t came;
-
-static void note(int number)
-{
-    came = number;
-}
-
-/* Signals that were ignored when the command began stay ignored, as under nohup. A file that grows beyond `ulimit -f`
- * is an error of write, which is cleaned up after, and not a death. */
-static void notice_signals(void)
-{
-    struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART}, old;
-
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof stop_signals / sizeof stop_signals[0]; i++)
-        if (sigaction(stop_signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-            sigaction(stop_signals[i], &action, NULL);
-    action.sa_handler = SIG_IGN;
-    sigaction(SIGXFSZ, &action, NULL);
-}
 
 int work_begin(const char *out)
 {
     char *directory, *name;
 
     split_path(out, &directory, &name);
-    notice_signals();
+    stop_notice();
     for (int attempt = 0; !path && attempt < 100; attempt++) {
         char *candidate = must_format("%s/.%s.gathermm-%ld-%d", directory, name, (long)getpid(), attempt);
         if (mkdir(candidate, 0777) == 0) {
@@ -66,11 +44,6 @@ int work_begin(const char *out)
 const char *work_path(void)
 {
     return path;
-}
-
-int work_signal(void)
-{
-    return came;
 }
 
 static int cannot_publish(const char *out)
@@ -118,13 +91,4 @@ void work_remove(void)
         complain("%s: cannot remove this unfinished output: %s", path, strerror(errno));
     free(path);
     path = NULL;
-}
-
-void work_die(void)
-{
-    if (!came)
-        return;
-    fflush(stdout);
-    signal(came, SIG_DFL);
-    raise(came);
 }

@@ -5,15 +5,12 @@
 
 #include <stdbool.h>
 
-/* Make ".NAME.gathermm-PID" beside `out` and begin to notice SIGINT, SIGTERM and SIGHUP; one at a time. Returns
+/* Make ".NAME.gathermm-PID" beside `out` and begin to notice signals (stop_signals.h); one at a time. Returns
  * EXIT_FINE, or another exit status after a complaint. */
 int work_begin(const char *out);
 
 /* Its path. */
 const char *work_path(void);
-
-/* The signal that asked to stop, 0 so far. Long loops look often. */
-int work_signal(void);
 
 /* Give the directory itself the name `out`, or the file `name` in it; `out` must still not exist. EXIT_FINE, or
  * another exit status after a complaint. */
@@ -22,8 +19,5 @@ int work_publish_file(const char *name, const char *out);
 
 /* Remove the directory with the files in it, if it is there; also done at exit. */
 void work_remove(void);
-
-/* After work_remove: die of the signal that came, so that a shell sees why; returns if none came. */
-void work_die(void);
 
 #endif

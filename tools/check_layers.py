@@ -27,7 +27,8 @@ RESTRICTED = {
     "jansson.h": {"src/io", "cli", "examples"},
     "omp.h": {"src/threads", "src/core"},
     "dlfcn.h": {"src/blas", "examples"},
-    "immintrin.h": {"src/kernels/avx2", "src/kernels/avx512", "src/cpu"},
+    "immintrin.h": {"src/kernels/avx2", "src/kernels/avx512", "src/kernels/avx512bf16", "src/kernels/avx512vnni",
+                    "src/cpu"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

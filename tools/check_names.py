@@ -102,11 +102,14 @@ def check_guard(path):
 def main():
     files = tracked_files()
     kernels = [p for p in files if p.suffix == ".c" and p.parent.parent == ROOT / "src/kernels"]
+    ceilings = [p for p in kernels if p.stem.startswith("ceiling_")]
     formats = [p for p in files if p.suffix == ".c" and p.parent == ROOT / "src/formats"
                and any(definitions(p, "gmm_format"))]
     commands = [p for p in files if p.suffix == ".c" and p.parent == ROOT / "cli" and p.stem.startswith("cmd_")]
 
-    check_plugins("src/kernels/kernel_list.h", "KERNEL", "gmm_kernel", kernels,
+    check_plugins("src/kernels/kernel_list.h", "KERNEL", "gmm_kernel", [p for p in kernels if p not in ceilings],
+                  lambda stem: "gmm_" + stem, lambda stem: stem)
+    check_plugins("src/kernels/ceiling_list.h", "CEILING", "gmm_ceiling", ceilings,
                   lambda stem: "gmm_" + stem, lambda stem: stem)
     check_plugins("src/formats/format_list.h", "FORMAT", "gmm_format", formats,
                   lambda stem: "gmm_format_" + stem, lambda stem: stem.removeprefix("dense_"))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# install_deps.sh - install what is missing of the tools that GROUPs of tasks need: build, test, ci (Debian, Ubuntu).
+# install_deps.sh - install what GROUPs of tasks need and is missing: build, test, ci, peers (Debian, Ubuntu).
 # SPDX-License-Identifier: MIT
 #
 # Usage: tools/install_deps.sh GROUP...
@@ -74,12 +74,21 @@ need_ci()
     need git has git
 }
 
+# For bench/peers: ggml is C++, and Debian's libraries may lie beside other variants of themselves.
+need_peers()
+{
+    need g++ includes cstddef "${CXX:-c++}" -x c++
+    need python3-venv python3 -c 'import ensurepip, venv'
+    need libopenblas0-openmp ls -d /usr/lib/*/openblas-openmp
+    need libblis4-openmp ls -d /usr/lib/*/blis-openmp
+}
+
 [ $# -gt 0 ] || set -- build
 for group in "$@"; do
     case $group in
-    build | test | ci) ;;
+    build | test | ci | peers) ;;
     *)
-        echo "install_deps.sh: unknown group '$group'; there are: build test ci" >&2
+        echo "install_deps.sh: unknown group '$group'; there are: build test ci peers" >&2
         exit 2
         ;;
     esac

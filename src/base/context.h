@@ -3,6 +3,7 @@
 #ifndef GMM_CONTEXT_H
 #define GMM_CONTEXT_H
 
+#include "base/arena.h"
 #include "gathermm/gathermm.h"
 
 struct gmm_context {
@@ -10,6 +11,10 @@ struct gmm_context {
     uint32_t cpu_mask; /* gmm_cpu bits to leave unused, beyond GMM_CPU_MASK */
     gmm_parallel_for *parallel_for;
     void *parallel_for_user;
+    gmm_pool *pool;
 };
+
+/* Working memory for calls with this context (NULL: the default one). */
+gmm_pool *gmm_context_pool(const gmm_context *context);
 
 #endif

@@ -1,5 +1,6 @@
 /* api.c - the public calls for products: check, plan, run. */
 /* SPDX-License-Identifier: MIT */
+#include "base/context.h"
 #include "base/error.h"
 #include "core/call.h"
 #include "cpu/fp_env.h"
@@ -13,12 +14,15 @@ gmm_status gmm_run(const gmm_context *context, const gmm_product *product, gmm_a
 
     if ((status = gmm_call_check(product, &call)) || (status = gmm_call_check_output(product, &call, out, &view)))
         return status;
+    gmm_arena *arena = gmm_arena_begin(gmm_context_pool(context));
+    if (!arena)
+        return gmm_fail(GMM_ERR_MEMORY, "no memory for a call");
     gmm_fp_env saved = gmm_fp_enter(); /* the plan weighs work in floating point: the caller's flags must not show it */
-    status = gmm_plan_make(context, &call, &plan);
+    status = gmm_plan_make(context, &call, arena, &plan);
     if (!status)
-        status = gmm_plan_run(context, &call, &plan, &view);
-    gmm_plan_free(&plan);
+        status = gmm_plan_run(context, &call, &plan, arena, &view);
     gmm_fp_leave(saved);
+    gmm_arena_end(gmm_context_pool(context), arena);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #ifndef GMM_CALL_H
 #define GMM_CALL_H
 
+#include "base/arena.h"
 #include "base/array.h"
 #include "core/weights.h"
 #include "formats/format.h"
@@ -70,36 +71,48 @@ typedef struct gmm_item {
 } gmm_item;
 
 enum {
-    /* The most rows of an item of the dot body. A group with more goes to the outer body: packing a panel costs it less
-     * than the dot body's loads. */
-    GMM_DOT_ROWS = 48
+    GMM_MOST_DOT_ROWS = 16
 };
 
-/* How a call will be carried out. */
+/* How a call will be carried out. All arrays are the arena's. */
 typedef struct gmm_plan {
-    const gmm_kernel *dot, *outer;
+    const gmm_kernel *dot;
+    bool dot_decodes; /* it reads these weights; else they are decoded to f32 for it */
+    const gmm_kernel *outer;
     const gmm_kernel *decoder; /* NULL: the format's own decode */
     gmm_decode *decode;
-    int64_t *order;       /* products, sorted by matrix, stable */
-    int64_t *lhs_offsets; /* per product: where its lhs matrix begins, in elements */
+    gmm_decode *decode_lhs; /* NULL: rows of lhs are converted by gmm_load_run */
+    gmm_weights lhs;        /* how decode_lhs is to take them */
+    int64_t *order;         /* products, sorted by matrix, stable */
+    int64_t *lhs_offsets;   /* per product: where its lhs matrix begins, in elements */
     gmm_group_of_rows *groups;
     int64_t group_count;
     gmm_item *items;
     int64_t item_count, outer_items;
-    int64_t outer_rows; /* the most rows of an outer item: a multiple of its mr */
+    int64_t dot_rows;   /* groups of more rows go to the outer body; at most GMM_MOST_DOT_ROWS */
+    int64_t outer_rows; /* the most rows of an outer item */
     int32_t workers;
 } gmm_plan;
 
-/* Check the indices, group the rows by matrix, choose kernels, cut the work. The caller frees the plan, also after an
- * error. GMM_ERR_INDEX, GMM_ERR_MEMORY, GMM_ERR_CPU. */
-gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_plan *plan);
+/* Check the indices, group the rows by matrix, choose kernels, cut the work. GMM_ERR_INDEX, GMM_ERR_MEMORY,
+ * GMM_ERR_CPU. */
+gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_arena *arena, gmm_plan *plan);
 
-void gmm_plan_free(gmm_plan *plan);
+/* Carry out a plan. GMM_ERR_MEMORY, before anything is written. */
+gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, gmm_arena *arena,
+                        const gmm_view *out);
 
-/* Carry out a plan. GMM_ERR_MEMORY and GMM_ERR_SIZE, before anything is written. */
-gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, const gmm_view *out);
+/* What a kernel can do. */
+typedef enum gmm_ability {
+    GMM_CAN_DOT,
+    GMM_CAN_OUTER,
+    GMM_CAN_DECODE
+} gmm_ability;
 
-/* The kernel of a body that reads a format, with these CPU features: the first of the list that they allow, or NULL. */
-const gmm_kernel *gmm_kernel_choose(const char *body, const char *reads, uint32_t features);
+/* The kernel that does this with a format, with these CPU features: the first of the list that they allow, or NULL. */
+const gmm_kernel *gmm_kernel_choose(gmm_ability ability, const char *reads, uint32_t features);
+
+/* The first of the list that has any ability of this kernel: is it the kernel itself? */
+bool gmm_kernel_used(const gmm_kernel *kernel, uint32_t features);
 
 #endif

@@ -8,6 +8,22 @@
 #include "base/error.h"
 #include "cpu/cpu.h"
 
+/* What NULL contexts use. */
+static gmm_pool default_pool;
+
+#if defined(__GNUC__)
+/* A program that unloads the library gets its memory back. */
+static __attribute__((destructor)) void clear_default_pool(void)
+{
+    gmm_pool_clear(&default_pool);
+}
+#endif
+
+gmm_pool *gmm_context_pool(const gmm_context *context)
+{
+    return context ? context->pool : &default_pool;
+}
+
 gmm_status gmm_context_create(const gmm_context_options *options, gmm_context **context)
 {
     gmm_context made = {0};
@@ -33,8 +49,12 @@ gmm_status gmm_context_create(const gmm_context_options *options, gmm_context **
         return status;
 
     gmm_context *result = malloc(sizeof *result);
-    if (!result)
+    made.pool = calloc(1, sizeof *made.pool);
+    if (!result || !made.pool) {
+        free(result);
+        free(made.pool);
         return gmm_fail(GMM_ERR_MEMORY, "no memory for a context");
+    }
     *result = made;
     *context = result;
     return GMM_OK;
@@ -42,5 +62,9 @@ gmm_status gmm_context_create(const gmm_context_options *options, gmm_context **
 
 void gmm_context_destroy(gmm_context *context)
 {
+    if (!context)
+        return;
+    gmm_pool_clear(context->pool);
+    free(context->pool);
     free(context);
 }

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "core/call.h"
 #include "cpu/fp_env.h"
@@ -79,11 +80,14 @@ gmm_status gmm_explain(const gmm_context *context, const gmm_product *product, c
         return gmm_fail(GMM_ERR_NULL, "text is NULL or of size 0");
     if ((status = gmm_call_check(product, &call)))
         return status;
+    gmm_arena *arena = gmm_arena_begin(gmm_context_pool(context));
+    if (!arena)
+        return gmm_fail(GMM_ERR_MEMORY, "no memory for a call");
     gmm_fp_env saved = gmm_fp_enter();
-    status = gmm_plan_make(context, &call, &plan);
+    status = gmm_plan_make(context, &call, arena, &plan);
     if (!status)
         plan_text(&call, &plan, text, text_size);
-    gmm_plan_free(&plan);
     gmm_fp_leave(saved);
+    gmm_arena_end(gmm_context_pool(context), arena);
     return status;
 }

@@ -58,7 +58,7 @@ bool gmm_kernel_at(const gmm_context *context, size_t i, gmm_kernel_info *info)
         .mr = kernel->mr,
         .nr = kernel->nr,
         .usable = !(kernel->needs & ~usable),
-        .used = kernel == gmm_kernel_choose(kernel->body, kernel->reads, usable),
+        .used = gmm_kernel_used(kernel, usable),
     };
     return true;
 }

@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: MIT
  *
  * Nothing here can change a result: both bodies and every cut compute the same sums (docs/numerics.md). */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -10,36 +9,85 @@
 #include "cpu/cpu.h"
 
 enum {
-    /* An outer item's packed rows and their sums stay in a second-level cache: at most this many floats, this many
-     * tiles. */
-    OUTER_FLOATS = 512 * 1024,
-    OUTER_TILES = 32,
+    /* The most rows of a group for the dot body. More go to the outer body, when what it costs to prepare a panel is
+     * less than what the dot body loses: f32 rows are packed from where they lie, codes are decoded a class at a time,
+     * and all else is decoded and then packed, which takes the longest. */
+    DOT_ROWS_F32 = 8,
+    DOT_ROWS_CODES = 12,
+    DOT_ROWS_OTHER = GMM_MOST_DOT_ROWS,
+    /* An outer item's packed rows stay in a second-level cache of 2 MB: at most this many floats. But few rows would
+     * not repay packing the weights. */
+    OUTER_FLOATS = 320 * 1024,
+    LEAST_OUTER_ROWS = 56,
+    MOST_OUTER_ROWS = 512,
     /* Items for each thread, so that uneven experts even out. */
     ITEMS_PER_THREAD = 4,
     /* Multiply-adds below which waking another thread costs more than it brings. */
     WORK_PER_THREAD = 1 << 18,
 };
 
-const gmm_kernel *gmm_kernel_choose(const char *body, const char *reads, uint32_t features)
+static bool can(const gmm_kernel *kernel, gmm_ability ability)
+{
+    switch (ability) {
+    case GMM_CAN_DOT:
+        return kernel->dot != NULL;
+    case GMM_CAN_OUTER:
+        return kernel->outer != NULL;
+    default:
+        return kernel->decode != NULL;
+    }
+}
+
+const gmm_kernel *gmm_kernel_choose(gmm_ability ability, const char *reads, uint32_t features)
 {
     for (size_t i = 0; gmm_kernels[i]; i++)
-        if (!strcmp(gmm_kernels[i]->body, body) && !strcmp(gmm_kernels[i]->reads, reads) &&
+        if (can(gmm_kernels[i], ability) && !strcmp(gmm_kernels[i]->reads, reads) &&
             !(gmm_kernels[i]->needs & ~features))
             return gmm_kernels[i];
     return NULL;
 }
 
-/* A kernel that decodes these weights, or NULL. */
-static const gmm_kernel *choose_decoder(const gmm_weights *weights, uint32_t features)
+bool gmm_kernel_used(const gmm_kernel *kernel, uint32_t features)
 {
-    const gmm_format *format = weights->format;
+    for (gmm_ability ability = GMM_CAN_DOT; ability <= GMM_CAN_DECODE; ability++)
+        if (can(kernel, ability) && kernel == gmm_kernel_choose(ability, kernel->reads, features))
+            return true;
+    return false;
+}
+
+/* Do weights lie as kernels want them: one after the other, and of the type that their format reads? */
+static bool plain_weights(const gmm_call *call)
+{
+    const gmm_weights *weights = &call->weights;
 
     if (weights->code_stride != 1)
-        return NULL;
-    if (format->quantized ? weights->scale_stride != 1 || (format->has_biases && weights->bias_stride != 1)
-                          : weights->dtype != format->dtype) /* integers, which the format's own decode converts */
-        return NULL;
-    return gmm_kernel_choose("decode", format->name, features);
+        return false;
+    if (call->quantized)
+        return weights->scale_stride == 1 && (!weights->format->has_biases || weights->bias_stride == 1);
+    if (weights->dtype != weights->format->dtype)
+        return false; /* integers, which the format's own decode converts */
+    return weights->dtype != GMM_F32 || (uintptr_t)call->rhs.data % sizeof(float) == 0;
+}
+
+static void choose_kernels(const gmm_call *call, uint32_t features, gmm_plan *plan)
+{
+    const gmm_format *format = call->weights.format;
+    const gmm_view *lhs = &call->lhs;
+
+    if (plain_weights(call)) {
+        plan->dot = gmm_kernel_choose(GMM_CAN_DOT, format->name, features);
+        plan->decoder = gmm_kernel_choose(GMM_CAN_DECODE, format->name, features);
+    }
+    plan->dot_decodes = plan->dot != NULL;
+    if (!plan->dot)
+        plan->dot = gmm_kernel_choose(GMM_CAN_DOT, "f32", features);
+    plan->outer = gmm_kernel_choose(GMM_CAN_OUTER, "f32", features);
+    plan->decode = plan->decoder ? plan->decoder->decode : format->decode;
+    if (lhs->strides[lhs->ndim - 1] == 1 && (lhs->dtype == GMM_F16 || lhs->dtype == GMM_BF16)) {
+        const gmm_kernel *decoder = gmm_kernel_choose(GMM_CAN_DECODE, gmm_format_dense(lhs->dtype)->name, features);
+        plan->lhs = (gmm_weights){.dtype = lhs->dtype, .cast = GMM_F32, .code_stride = 1};
+        plan->decode_lhs = decoder ? decoder->decode : NULL;
+    }
 }
 
 /* Stable merge sort of `order` by the key of each product; `spare` has room for as many. */
@@ -59,25 +107,18 @@ static void sort_by_matrix(const int64_t *matrix, int64_t *order, int64_t *spare
     }
 }
 
-/* An array for `count` things; at least one, so that NULL means failure. */
-static void *allocate(int64_t count, size_t size)
-{
-    return calloc(count > 0 ? (size_t)count : 1, size);
-}
-
 /* Read the indices and make the groups. */
-static gmm_status group_rows(const gmm_call *call, gmm_plan *plan)
+static gmm_status group_rows(const gmm_call *call, gmm_arena *arena, gmm_plan *plan)
 {
-    gmm_status status = GMM_OK;
-    int64_t count = call->products, *matrix = allocate(count, sizeof *matrix), *spare = allocate(count, sizeof *spare);
+    int64_t count = call->products;
+    int64_t *matrix = gmm_arena_take(arena, count, sizeof *matrix);
+    int64_t *spare = gmm_arena_take(arena, count, sizeof *spare);
     bool sorted = true;
 
-    plan->order = allocate(count, sizeof *plan->order);
-    plan->lhs_offsets = allocate(count, sizeof *plan->lhs_offsets);
-    if (!matrix || !spare || !plan->order || !plan->lhs_offsets) {
-        status = gmm_fail(GMM_ERR_MEMORY, "no memory to plan %lld products", (long long)count);
-        goto done;
-    }
+    plan->order = gmm_arena_take(arena, count, sizeof *plan->order);
+    plan->lhs_offsets = gmm_arena_take(arena, count, sizeof *plan->lhs_offsets);
+    if (!matrix || !spare || !plan->order || !plan->lhs_offsets)
+        return gmm_fail(GMM_ERR_MEMORY, "no memory to plan %lld products", (long long)count);
     for (int64_t p = 0; p < count; p++) {
         plan->order[p] = p;
         plan->lhs_offsets[p] =
@@ -90,21 +131,16 @@ static gmm_status group_rows(const gmm_call *call, gmm_plan *plan)
 
     for (int64_t p = 0; p < count; p++)
         plan->group_count += p == 0 || matrix[plan->order[p]] != matrix[plan->order[p - 1]];
-    plan->groups = allocate(plan->group_count, sizeof *plan->groups);
-    if (!plan->groups) {
-        status = gmm_fail(GMM_ERR_MEMORY, "no memory to plan %lld matrices", (long long)plan->group_count);
-        goto done;
-    }
+    plan->groups = gmm_arena_take(arena, plan->group_count, sizeof *plan->groups);
+    if (!plan->groups)
+        return gmm_fail(GMM_ERR_MEMORY, "no memory to plan %lld matrices", (long long)plan->group_count);
     gmm_group_of_rows *group = plan->groups - 1;
     for (int64_t p = 0; p < count; p++) {
         if (p == 0 || matrix[plan->order[p]] != matrix[plan->order[p - 1]])
             *++group = (gmm_group_of_rows){.matrix = matrix[plan->order[p]], .first = p};
         group->rows += call->m;
     }
-done:
-    free(matrix);
-    free(spare);
-    return status;
+    return GMM_OK;
 }
 
 static int64_t round_up(int64_t value, int64_t step)
@@ -120,10 +156,9 @@ static int64_t divide_up(int64_t a, int64_t b)
 /* Cut one group into items, appended to plan->items when that exists; returns how many. */
 static int64_t cut(const gmm_call *call, gmm_plan *plan, const gmm_group_of_rows *group, double pieces)
 {
-    bool outer = !call->dot || group->rows > GMM_DOT_ROWS;
-    int64_t row_step = outer ? plan->outer->mr : plan->dot->mr, items = 0;
-    int64_t row_chunks = divide_up(group->rows, outer ? plan->outer_rows : GMM_DOT_ROWS);
-    int64_t rows = round_up(divide_up(group->rows, row_chunks), row_step);
+    bool outer = !call->dot || group->rows > plan->dot_rows;
+    int64_t most = outer ? plan->outer_rows : plan->dot_rows, row_chunks = divide_up(group->rows, most), items = 0;
+    int64_t rows = divide_up(group->rows, row_chunks);
     int64_t column_chunks = (int64_t)(pieces / (double)row_chunks) + 1;
     int64_t columns = round_up(divide_up(call->n, column_chunks), GMM_PANEL);
 
@@ -144,15 +179,18 @@ static int64_t cut(const gmm_call *call, gmm_plan *plan, const gmm_group_of_rows
     return items;
 }
 
-static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm_plan *plan)
+static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm_arena *arena, gmm_plan *plan)
 {
     double work = (double)call->products * (double)call->m * (double)call->n * (double)call->k;
     double workers = work / WORK_PER_THREAD;
     int32_t threads = gmm_context_threads(context);
-    int64_t mr = plan->outer->mr, rows = OUTER_FLOATS / (call->k > 0 ? call->k : 1) / mr * mr, items = 0;
+    int64_t rows = OUTER_FLOATS / (call->k > 0 ? call->k : 1), items = 0;
 
     plan->workers = workers >= threads ? threads : workers < 1 ? 1 : (int32_t)workers;
-    plan->outer_rows = rows < mr ? mr : rows > OUTER_TILES * mr ? OUTER_TILES * mr : rows;
+    plan->dot_rows = plan->decoder && plan->decoder->class_decode         ? DOT_ROWS_CODES
+                     : call->weights.dtype == GMM_F32 && !call->quantized ? DOT_ROWS_F32
+                                                                          : DOT_ROWS_OTHER;
+    plan->outer_rows = rows < LEAST_OUTER_ROWS ? LEAST_OUTER_ROWS : rows > MOST_OUTER_ROWS ? MOST_OUTER_ROWS : rows;
 
     /* Twice the same walk: first to count, then to fill. One thread needs no pieces. */
     double all_pieces = plan->workers > 1 ? (double)ITEMS_PER_THREAD * plan->workers : 0;
@@ -162,7 +200,7 @@ static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm
             int64_t made = cut(call, plan, &plan->groups[g], all_pieces * (double)plan->groups[g].rows / total_rows);
             items += pass == 0 ? made : 0;
         }
-        if (pass == 0 && !(plan->items = allocate(items, sizeof *plan->items)))
+        if (pass == 0 && !(plan->items = gmm_arena_take(arena, items, sizeof *plan->items)))
             return gmm_fail(GMM_ERR_MEMORY, "no memory for %lld pieces of work", (long long)items);
     }
     if (plan->item_count < plan->workers)
@@ -170,7 +208,7 @@ static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm
     return GMM_OK;
 }
 
-gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_plan *plan)
+gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_arena *arena, gmm_plan *plan)
 {
     gmm_status status;
     uint32_t features;
@@ -179,22 +217,10 @@ gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_p
     if ((status = gmm_cpu_usable(context, &features)) || (status = gmm_indices_check(&call->lhs_indices)) ||
         (status = gmm_indices_check(&call->rhs_indices)))
         return status;
-    plan->dot = gmm_kernel_choose("dot", "f32", features);
-    plan->outer = gmm_kernel_choose("outer", "f32", features);
-    plan->decoder = choose_decoder(&call->weights, features);
-    plan->decode = plan->decoder ? plan->decoder->decode : call->weights.format->decode;
+    choose_kernels(call, features, plan);
     if (call->products == 0 || call->m == 0 || call->n == 0)
         return GMM_OK;
-    if ((status = group_rows(call, plan)))
+    if ((status = group_rows(call, arena, plan)))
         return status;
-    return cut_work(context, call, plan);
-}
-
-void gmm_plan_free(gmm_plan *plan)
-{
-    free(plan->order);
-    free(plan->lhs_offsets);
-    free(plan->groups);
-    free(plan->items);
-    *plan = (gmm_plan){0};
+    return cut_work(context, call, arena, plan);
 }

@@ -1,10 +1,9 @@
 /* run.c - the third stage: threads take items; an item decodes, packs and multiplies by one of the two bodies.
  * SPDX-License-Identifier: MIT
  *
- * Scratch is one allocation per call, made before anything is written, a part for each worker. */
+ * Scratch is taken from the call's arena before anything is written, a part for each worker. */
 #include <inttypes.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -13,9 +12,16 @@
 #include "threads/parallel.h"
 
 enum {
-    /* Elements of K that are decoded, packed and multiplied at a time: a panel of them stays in cache. A multiple of
-     * 128. */
-    BLOCK = 1024,
+    /* Elements of K that the outer body takes at a time in dot layout. A panel of them, 256 KB, stays in a second-level
+     * cache, and one class of it in a first-level one, while all rows use it; the class sums are stored and loaded
+     * again once for each block. */
+    DOT_LAYOUT_BLOCK = 2048,
+    /* The same in outer layout, which has a single class: the whole panel stays in the first level. */
+    OUTER_LAYOUT_BLOCK = 256,
+    /* Elements of K that are decoded together before they are packed: 16 rows of them stay in the first level. */
+    PIECE = 256,
+    /* Columns of one call of a dot kernel. */
+    DOT_COLUMNS = 32,
 };
 
 typedef struct {
@@ -58,7 +64,10 @@ static const float *lhs_floats(const run_job *job, const char *row, int64_t k, i
 
     if (lhs->dtype == GMM_F32 && stride == 1 && (uintptr_t)at % sizeof(float) == 0)
         return (const float *)(const void *)at;
-    gmm_load_run(lhs->dtype, job->call->dtype, at, stride, count, buffer);
+    if (job->plan->decode_lhs)
+        job->plan->decode_lhs(&job->plan->lhs, (gmm_row){.codes = at}, 0, count, buffer);
+    else
+        gmm_load_run(lhs->dtype, job->call->dtype, at, stride, count, buffer);
     return buffer;
 }
 
@@ -74,13 +83,6 @@ static gmm_row weight_row(const run_job *job, gmm_weights_offsets at, int64_t ro
     return (gmm_row){.codes = gmm_view_at(rhs, at.w + row * stride)};
 }
 
-/* Are weights f32 that lie one after the other, so that kernels can read them where they are? */
-static bool weights_in_place(const gmm_call *call)
-{
-    return !call->quantized && call->rhs.dtype == GMM_F32 && call->weights.code_stride == 1 &&
-           (uintptr_t)call->rhs.data % sizeof(float) == 0;
-}
-
 static gmm_weights_offsets weight_offsets(const run_job *job, int64_t matrix)
 {
     const gmm_call *call = job->call;
@@ -90,199 +92,330 @@ static gmm_weights_offsets weight_offsets(const run_job *job, int64_t matrix)
     return (gmm_weights_offsets){.w = gmm_view_offset(&call->rhs, call->rhs.ndim - 2, matrix)};
 }
 
-/* Weights of some columns that run along K, [k, k + count) of each, as f32: where they are, or decoded into `buffer`.
- * The columns are *stride floats apart. */
-static const float *weight_columns(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns,
-                                   int64_t k, int64_t count, float *buffer, int64_t *stride)
+/* Are weights f32 that lie one after the other, so that the outer body can pack them from where they are? */
+static bool in_place(const gmm_call *call)
 {
-    const gmm_view *rhs = &job->call->rhs;
-
-    if (weights_in_place(job->call)) {
-        *stride = rhs->strides[rhs->ndim - 1];
-        return (const float *)weight_row(job, matrix, column).codes + k;
-    }
-    *stride = BLOCK;
-    for (int64_t c = 0; c < columns; c++)
-        job->plan->decode(&job->call->weights, weight_row(job, matrix, column + c), k, count, buffer + c * BLOCK);
-    return buffer;
+    return !call->quantized && call->rhs.dtype == GMM_F32 && call->weights.code_stride == 1 &&
+           (uintptr_t)call->rhs.data % sizeof(float) == 0;
 }
 
-/* Store results of one row, columns [column, column + count) of the product. */
-static void store(const run_job *job, const gmm_item *item, int64_t row, int64_t column, int64_t count,
-                  const float *values)
+/* Weight rows from number `first` on (along the axis that is not read in sequence). */
+static gmm_rows weight_rows(const run_job *job, gmm_weights_offsets matrix, int64_t first)
+{
+    const gmm_call *call = job->call;
+    const gmm_view *rhs = &call->rhs, *scales = &call->scales, *biases = &call->biases;
+    gmm_rows rows = {.first = weight_row(job, matrix, first)};
+
+    if (!call->quantized) {
+        rows.code_bytes = rhs->strides[rhs->ndim - (call->dot ? 1 : 2)] * rhs->element_bytes;
+        return rows;
+    }
+    rows.code_bytes = rhs->strides[rhs->ndim - 2] * rhs->element_bytes;
+    rows.scale_bytes = scales->strides[scales->ndim - 2] * scales->element_bytes;
+    if (biases->ndim >= 0)
+        rows.bias_bytes = biases->strides[biases->ndim - 2] * biases->element_bytes;
+    return rows;
+}
+
+/* Where row number `row` of an item begins in the output. */
+static char *out_row(const run_job *job, const gmm_item *item, int64_t row)
 {
     const gmm_view *out = job->out;
     int32_t batch_ndim = job->call->batch_ndim;
     int64_t m, product = product_of(job, item, row, &m);
-    int64_t offset = gmm_view_offset(out, batch_ndim, product) + m * out->strides[batch_ndim] +
-                     column * out->strides[batch_ndim + 1];
 
-    gmm_store_run(out->dtype, values, count, gmm_view_at(out, offset), out->strides[batch_ndim + 1]);
+    return gmm_view_at(out, gmm_view_offset(out, batch_ndim, product) + m * out->strides[batch_ndim]);
+}
+
+/* Store results of one row, columns [column, column + count) of the product. */
+static void store(const run_job *job, char *row, int64_t column, int64_t count, const float *values)
+{
+    const gmm_view *out = job->out;
+    int64_t stride = out->strides[out->ndim - 1];
+
+    gmm_store_run(out->dtype, values, count, row + column * stride * out->element_bytes, stride);
 }
 
 /* ---- the dot body: few rows, weights that run along K ---- */
 
-/* Scratch: x, if it is not read in place | class sums | panel of decoded weights | out. */
-static bool dot_scratch(int64_t k, int64_t *floats)
+/* Scratch: x, if it is not read in place | out | decoded weights. */
+static bool dot_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats)
 {
-    return gmm_mul_overflows(k, GMM_DOT_ROWS, floats) ||
-           gmm_add_overflows(*floats, (GMM_DOT_ROWS * (GMM_CLASSES + 1) + BLOCK) * GMM_DOT_COLUMNS, floats);
+    int64_t decoded = plan->dot_decodes ? 0 : DOT_COLUMNS;
+
+    return gmm_mul_overflows(call->k, plan->dot_rows + decoded, floats) ||
+           gmm_add_overflows(*floats, plan->dot_rows * DOT_COLUMNS, floats);
 }
 
 static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
 {
+    static const gmm_weights decoded = {.dtype = GMM_F32, .code_stride = 1};
     const gmm_call *call = job->call;
+    const gmm_plan *plan = job->plan;
     gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
-    /* Rows that are a single tile gain nothing from blocks; whole weight rows are the best order to read memory in. */
-    int64_t block = weights_in_place(call) && item->rows <= job->plan->dot->mr ? call->k : BLOCK;
-    float *sums = scratch + GMM_DOT_ROWS * call->k, *panel = sums + GMM_DOT_ROWS * GMM_DOT_COLUMNS * GMM_CLASSES;
-    float *out = panel + BLOCK * GMM_DOT_COLUMNS;
-    const float *x[GMM_DOT_ROWS], *at[GMM_DOT_ROWS];
+    float *out = scratch + plan->dot_rows * call->k, *panel = out + plan->dot_rows * DOT_COLUMNS;
+    const float *x[GMM_MOST_DOT_ROWS];
+    char *to[GMM_MOST_DOT_ROWS];
 
-    for (int64_t r = 0; r < item->rows; r++)
-        x[r] = lhs_floats(job, lhs_row(job, item, r), 0, call->k, scratch + r * call->k);
-    for (int64_t c = 0; c < item->columns; c += GMM_DOT_COLUMNS) {
-        int64_t column = item->column + c, columns = minimum(GMM_DOT_COLUMNS, item->columns - c);
-        for (int64_t k = 0; k < call->k; k += block) {
-            gmm_dot dot = {
-                .rows = item->rows,
-                .columns = columns,
-                .k = minimum(block, call->k - k),
-                .x = at,
-                .sums = sums,
-                .first = k == 0,
-                .out = out,
-            };
-            dot.last = k + dot.k == call->k;
-            dot.w = weight_columns(job, matrix, column, columns, k, dot.k, panel, &dot.w_stride);
-            for (int64_t r = 0; r < item->rows; r++)
-                at[r] = x[r] + k;
-            job->plan->dot->dot(&dot);
-        }
+    for (int64_t r = 0; r < item->rows; r++) {
+        float *buffer = scratch + r * call->k;
+        to[r] = out_row(job, item, r);
+        x[r] = lhs_floats(job, lhs_row(job, item, r), 0, call->k, buffer);
+        if (plan->dot->arrange)
+            x[r] = plan->dot->arrange(&call->weights, x[r], call->k, buffer);
+    }
+    for (int64_t c = 0; c < item->columns; c += DOT_COLUMNS) {
+        int64_t column = item->column + c, columns = minimum(DOT_COLUMNS, item->columns - c);
+        gmm_dot dot = {
+            .weights = plan->dot_decodes ? &call->weights : &decoded,
+            .w = {.first.codes = panel, .code_bytes = call->k * (int64_t)sizeof(float)},
+            .rows = item->rows,
+            .columns = columns,
+            .k = call->k,
+            .x = x,
+            .out = out,
+            .out_stride = DOT_COLUMNS,
+        };
+        if (plan->dot_decodes)
+            dot.w = weight_rows(job, matrix, column);
+        else
+            for (int64_t i = 0; i < columns; i++)
+                plan->decode(&call->weights, weight_row(job, matrix, column + i), 0, call->k, panel + i * call->k);
+        plan->dot->dot(&dot);
         for (int64_t r = 0; r < item->rows; r++)
-            store(job, item, r, column, columns, out + r * GMM_DOT_COLUMNS);
+            store(job, to[r], column, columns, out + r * DOT_COLUMNS);
     }
 }
 
 /* ---- the outer body: many rows, or weights that run along N ---- */
 
-enum {
-    PANEL_FLOATS = BLOCK * GMM_PANEL + GMM_CLASSES * GMM_CLASS_GAP
-};
-
-/* Floats of k elements of some rows, packed block by block. */
-static int64_t packed_floats(int64_t k, int64_t rows, int64_t classes)
+/* The elements of K of one block: as many in each as in the others, nearly, and a multiple of 128 but in the last. */
+static int64_t block_of(const gmm_call *call)
 {
-    return k * rows + (k + BLOCK - 1) / BLOCK * classes * GMM_CLASS_GAP;
+    int64_t most = call->dot ? DOT_LAYOUT_BLOCK : OUTER_LAYOUT_BLOCK, blocks = (call->k + most - 1) / most;
+
+    return ((call->k + blocks - 1) / blocks + 127) / 128 * 128;
 }
 
-/* Scratch: packed lhs, tile after tile | sums of every tile | panel | decoded rows | out of one tile. */
-static bool outer_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats)
+/* Floats of a packed block of k elements of `rows` rows in `tiles` tiles. */
+static int64_t packed_floats(int64_t k, int64_t rows, int64_t tiles, int64_t classes)
 {
-    int64_t tile = plan->outer->mr * GMM_PANEL, tiles = plan->outer_rows / plan->outer->mr;
+    return classes * ((k + classes - 1) / classes * rows + tiles * GMM_CLASS_GAP);
+}
 
-    if (gmm_mul_overflows(call->k, 2 * plan->outer_rows, floats)) /* twice: the gaps, generously */
+/* Where the parts of an outer item's scratch lie, in floats. */
+typedef struct {
+    int64_t block, classes;
+    int64_t a_block; /* a block of packed lhs; blocks lie one after the other */
+    int64_t sums, tree, panel, codes, pieces;
+    int64_t out; /* then the addresses of the rows of the output */
+    int64_t all;
+} outer_layout;
+
+/* Does the outer body decode one class of a panel at a time? */
+static bool class_by_class(const gmm_call *call, const gmm_plan *plan)
+{
+    return call->dot && plan->decoder && plan->decoder->class_decode;
+}
+
+static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, outer_layout *layout)
+{
+    int64_t block = block_of(call), blocks = (call->k + block - 1) / block, classes = call->dot ? GMM_CLASSES : 1;
+    int64_t sums = rows * GMM_PANEL;
+
+    *layout = (outer_layout){.block = block, .classes = classes};
+    layout->a_block = packed_floats(block, rows, gmm_tile_count(rows, plan->outer->mr), classes);
+    if (gmm_mul_overflows(layout->a_block, blocks, &layout->sums))
         return true;
-    *floats = tiles * (packed_floats(call->k, plan->outer->mr, GMM_CLASSES) + GMM_CLASSES * tile);
-    return gmm_add_overflows(*floats, PANEL_FLOATS + BLOCK * GMM_PANEL + tile, floats);
+    layout->tree = layout->sums + (blocks > 1 ? classes * sums : 0);
+    layout->panel = layout->tree + GMM_TREE_LEVELS * sums;
+    layout->codes = layout->panel + packed_floats(block, GMM_PANEL, 1, classes);
+    layout->pieces = layout->codes;
+    if (class_by_class(call, plan)) {
+        layout->codes = layout->panel + block / GMM_CLASSES * GMM_PANEL;
+        layout->pieces = layout->codes + plan->decoder->class_bytes(&call->weights, block) / (int64_t)sizeof(float);
+    }
+    layout->out = layout->pieces + GMM_MAX_MR * PIECE;
+    layout->all = layout->out + sums + rows * (int64_t)(sizeof(char *) / sizeof(float));
+    return false;
 }
 
-/* Pack the lhs rows of an item, tile after tile, block after block. */
-static void pack_lhs(const run_job *job, const gmm_item *item, int64_t classes, float *buffer, float *a)
+/* Pack elements [k, k + count) of one tile of lhs rows. */
+static void pack_lhs_tile(const run_job *job, const gmm_item *item, int64_t row, int64_t rows, int64_t k, int64_t count,
+                          int64_t classes, float *pieces, float *a)
 {
-    const gmm_kernel *kernel = job->plan->outer;
     const char *source[GMM_MAX_MR];
     const float *floats[GMM_MAX_MR];
 
-    for (int64_t row = 0; row < item->rows; row += kernel->mr) {
-        int64_t rows = minimum(kernel->mr, item->rows - row), row_step = gmm_outer_rows(kernel, rows);
+    for (int64_t r = 0; r < rows; r++)
+        source[r] = lhs_row(job, item, row + r);
+    for (int64_t i = 0; i < count; i += PIECE) {
+        int64_t elements = minimum(PIECE, count - i);
         for (int64_t r = 0; r < rows; r++)
-            source[r] = lhs_row(job, item, row + r);
-        for (int64_t k = 0; k < job->call->k; k += BLOCK) {
-            int64_t count = minimum(BLOCK, job->call->k - k);
-            for (int64_t r = 0; r < rows; r++)
-                floats[r] = lhs_floats(job, source[r], k, count, buffer + r * BLOCK);
-            kernel->pack(&(gmm_pack){
-                .rows = rows,
-                .classes = classes,
-                .k = count,
-                .from = floats,
-                .width = row_step,
-                .stride = row_step,
-                .to = a,
-            });
-            a += gmm_class_offset(count, classes, row_step, classes);
+            floats[r] = lhs_floats(job, source[r], k + i, elements, pieces + r * PIECE);
+        job->plan->outer->pack(&(gmm_pack){
+            .rows = rows,
+            .classes = classes,
+            .k = elements,
+            .from = floats,
+            .width = rows,
+            .stride = rows,
+            .class_stride = gmm_class_stride(count, classes, rows),
+            .to = a + i / classes * rows,
+        });
+    }
+}
+
+/* Pack the lhs rows of an item, block after block, tile after tile. */
+static void pack_lhs(const run_job *job, const gmm_item *item, const outer_layout *layout, float *pieces, float *a)
+{
+    int64_t tiles = gmm_tile_count(item->rows, job->plan->outer->mr);
+
+    for (int64_t k = 0; k < job->call->k; k += layout->block, a += layout->a_block) {
+        int64_t count = minimum(layout->block, job->call->k - k);
+        float *tile = a;
+        for (int64_t t = 0; t < tiles; t++) {
+            int64_t row = gmm_tile_begin(item->rows, tiles, t), rows = gmm_tile_begin(item->rows, tiles, t + 1) - row;
+            pack_lhs_tile(job, item, row, rows, k, count, layout->classes, pieces, tile);
+            tile += packed_floats(count, rows, 1, layout->classes);
         }
     }
 }
 
-/* Decode block [k, k + count) of columns [column, column + columns) into a panel; columns that are not there are zero.
- */
-static void pack_panel(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
-                       int64_t count, float *buffer, float *panel)
+/* Pack elements [k, k + count) of up to 16 columns that run along K; nobody looks at the sums of those that are
+ * missing. */
+static void pack_columns(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
+                         int64_t count, float *pieces, float *panel)
 {
-    const gmm_weights *weights = &job->call->weights;
-    const float *rows[GMM_PANEL];
+    const gmm_call *call = job->call;
+    const float *rows[GMM_MAX_MR];
+    int64_t piece = in_place(call) ? count : PIECE;
 
+    for (int64_t i = 0; i < count; i += piece) {
+        int64_t elements = minimum(piece, count - i);
+        for (int64_t c = 0; c < columns; c++) {
+            gmm_row row = weight_row(job, matrix, column + c);
+            rows[c] = in_place(call) ? (const float *)row.codes + k + i : pieces + c * PIECE;
+            if (!in_place(call))
+                job->plan->decode(&call->weights, row, k + i, elements, pieces + c * PIECE);
+        }
+        job->plan->outer->pack(&(gmm_pack){
+            .rows = columns,
+            .classes = GMM_CLASSES,
+            .k = elements,
+            .from = rows,
+            .width = GMM_MAX_MR,
+            .stride = GMM_PANEL,
+            .class_stride = gmm_class_stride(count, GMM_CLASSES, GMM_PANEL),
+            .to = panel + i / GMM_CLASSES * GMM_PANEL,
+        });
+    }
+}
+
+/* Decode block [k, k + count) of columns [column, column + columns) into a panel. */
+static void pack_panel(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
+                       int64_t count, float *pieces, float *panel)
+{
     if (job->call->dot) {
-        int64_t stride;
-        const float *first = weight_columns(job, matrix, column, columns, k, count, buffer, &stride);
-        for (int64_t c = 0; c < columns; c++)
-            rows[c] = first + c * stride;
-        for (int64_t c = 0; c < GMM_PANEL; c += GMM_MAX_MR)
-            job->plan->outer->pack(&(gmm_pack){
-                .rows = columns > c ? minimum(columns - c, GMM_MAX_MR) : 0,
-                .classes = GMM_CLASSES,
-                .k = count,
-                .from = rows + c,
-                .width = GMM_MAX_MR,
-                .stride = GMM_PANEL,
-                .to = panel + c,
-            });
+        for (int64_t c = 0; c < columns; c += GMM_MAX_MR)
+            pack_columns(job, matrix, column + c, minimum(columns - c, GMM_MAX_MR), k, count, pieces, panel + c);
         return;
     }
     for (int64_t i = 0; i < count; i++, panel += GMM_PANEL) {
-        job->plan->decode(weights, weight_row(job, matrix, k + i), column, columns, panel);
-        for (int64_t c = columns; c < GMM_PANEL; c++)
-            panel[c] = 0;
+        job->plan->decode(&job->call->weights, weight_row(job, matrix, k + i), column, columns, panel);
+    }
+}
+
+/* The memory that pack_panel() will read, for the outer kernel to fetch. */
+static void look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
+                       int64_t count, gmm_ahead *ahead)
+{
+    const gmm_call *call = job->call;
+    int64_t first = call->dot ? column : k, rows = call->dot ? columns : count;
+    int64_t element = call->dot ? k : column, elements = call->dot ? count : columns;
+    int64_t bits = call->quantized ? call->weights.bits : call->rhs.element_bytes * 8;
+    gmm_rows w = weight_rows(job, matrix, first);
+
+    *ahead = (gmm_ahead){0};
+    ahead->parts[0].row = (const char *)w.first.codes + element * bits / 8;
+    ahead->parts[0].rows = call->weights.code_stride == 1 ? rows : 0;
+    ahead->parts[0].row_bytes = w.code_bytes;
+    ahead->parts[0].lines = elements * bits / 8 / 64 + 1;
+    if (call->quantized && call->weights.scale_stride == 1) {
+        int64_t bytes = call->scales.element_bytes, size = call->weights.group_size;
+        ahead->parts[1].row = (const char *)w.first.scales + element / size * bytes;
+        ahead->parts[1].rows = rows;
+        ahead->parts[1].row_bytes = w.scale_bytes;
+        ahead->parts[1].lines = elements / size * bytes / 64 + 1;
+        if (w.first.biases) {
+            ahead->parts[2] = ahead->parts[1];
+            ahead->parts[2].row = (const char *)w.first.biases + element / size * call->biases.element_bytes;
+            ahead->parts[2].row_bytes = w.bias_bytes;
+        }
+    }
+    gmm_ahead_row(ahead);
+}
+
+/* One panel of the result: columns [column, column + columns) of an item's rows, into scratch. `left` is the number of
+ * columns from `column` to the item's end. */
+static void outer_panel(const run_job *job, const gmm_item *item, const outer_layout *layout, float *scratch,
+                        gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t left)
+{
+    const gmm_call *call = job->call;
+    const gmm_kernel *decoder = job->plan->decoder;
+    bool by_class = class_by_class(call, job->plan);
+    gmm_class_codes codes = {.weights = &call->weights, .columns = columns, .panel = (char *)(scratch + layout->codes)};
+    gmm_ahead ahead;
+
+    for (int64_t k = 0; k < call->k; k += layout->block) {
+        int64_t count = minimum(layout->block, call->k - k), next = k + count;
+        if (by_class) {
+            codes.w = weight_rows(job, matrix, column);
+            codes.begin = k;
+            codes.k = count;
+            decoder->class_fill(&codes);
+        } else {
+            pack_panel(job, matrix, column, columns, k, count, scratch + layout->pieces, scratch + layout->panel);
+        }
+        if (next < call->k)
+            look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), &ahead);
+        else
+            look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, left - GMM_PANEL), 0,
+                       minimum(layout->block, call->k), &ahead);
+        job->plan->outer->outer(&(gmm_outer){
+            .rows = item->rows,
+            .classes = layout->classes,
+            .k = count,
+            .a = scratch + k / layout->block * layout->a_block,
+            .b = scratch + layout->panel,
+            .codes = by_class ? &codes : NULL,
+            .class_decode = by_class ? decoder->class_decode : NULL,
+            .sums = scratch + layout->sums,
+            .tree = scratch + layout->tree,
+            .first = k == 0,
+            .last = next == call->k,
+            .out = scratch + layout->out,
+            .ahead = &ahead,
+        });
     }
 }
 
 static void outer_item(const run_job *job, const gmm_item *item, float *scratch)
 {
-    const gmm_call *call = job->call;
-    const gmm_kernel *kernel = job->plan->outer;
-    int64_t classes = call->dot ? GMM_CLASSES : 1, tile = kernel->mr * GMM_PANEL;
     gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
-    int64_t tiles = job->plan->outer_rows / kernel->mr, tile_floats = packed_floats(call->k, kernel->mr, classes);
-    float *a = scratch, *sums = a + tiles * tile_floats, *panel = sums + tiles * GMM_CLASSES * tile;
-    float *buffer = panel + PANEL_FLOATS, *out = buffer + BLOCK * GMM_PANEL;
+    outer_layout layout;
+    char **to;
 
-    pack_lhs(job, item, classes, buffer, a);
+    lay_out(job->call, job->plan, item->rows, &layout);
+    to = (char **)(void *)(scratch + layout.out + item->rows * GMM_PANEL);
+    for (int64_t r = 0; r < item->rows; r++)
+        to[r] = out_row(job, item, r);
+    pack_lhs(job, item, &layout, scratch + layout.pieces, scratch);
     for (int64_t c = 0; c < item->columns; c += GMM_PANEL) {
         int64_t column = item->column + c, columns = minimum(GMM_PANEL, item->columns - c);
-        for (int64_t k = 0; k < call->k; k += BLOCK) {
-            int64_t count = minimum(BLOCK, call->k - k);
-            bool last = k + count == call->k;
-            pack_panel(job, matrix, column, columns, k, count, buffer, panel);
-            for (int64_t row = 0; row < item->rows; row += kernel->mr) {
-                int64_t rows = minimum(kernel->mr, item->rows - row);
-                gmm_outer outer = {
-                    .rows = rows,
-                    .classes = classes,
-                    .k = count,
-                    .a = a + row / kernel->mr * tile_floats + packed_floats(k, gmm_outer_rows(kernel, rows), classes),
-                    .b = panel,
-                    .sums = sums + row / kernel->mr * classes * tile,
-                    .first = k == 0,
-                    .last = last,
-                    .out = out,
-                };
-                kernel->outer(&outer);
-                for (int64_t r = 0; r < rows && last; r++)
-                    store(job, item, row + r, column, columns, out + r * GMM_PANEL);
-            }
-        }
+        outer_panel(job, item, &layout, scratch, matrix, column, columns, item->columns - c);
+        for (int64_t r = 0; r < item->rows; r++)
+            store(job, to[r], column, columns, scratch + layout.out + r * GMM_PANEL);
     }
 }
 
@@ -295,7 +428,7 @@ static void zero_item(const run_job *job, const gmm_item *item)
 
     for (int64_t r = 0; r < item->rows; r++)
         for (int64_t c = 0; c < item->columns; c += GMM_PANEL)
-            store(job, item, r, item->column + c, minimum(GMM_PANEL, item->columns - c), zeros);
+            store(job, out_row(job, item, r), item->column + c, minimum(GMM_PANEL, item->columns - c), zeros);
 }
 
 static void work(void *arg, int64_t worker)
@@ -315,25 +448,26 @@ static void work(void *arg, int64_t worker)
     }
 }
 
-gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, const gmm_view *out)
+gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, gmm_arena *arena,
+                        const gmm_view *out)
 {
     run_job job = {.call = call, .plan = plan, .out = out};
-    int64_t dot = 0, outer = 0, bytes;
+    bool has_outer = plan->outer_items > 0, has_dot = plan->outer_items < plan->item_count, overflow = false;
+    int64_t dot = 0, floats = 0;
+    outer_layout outer = {0};
 
     if (plan->item_count == 0)
         return GMM_OK;
-    bool overflow = dot_scratch(call->k, &dot) || outer_scratch(call, plan, &outer);
-    bool has_outer = plan->outer_items > 0, has_dot = plan->outer_items < plan->item_count;
-    job.scratch_floats = has_outer && (!has_dot || outer > dot) ? outer : dot;
-    /* Workers' parts start a cache line apart at least. */
-    overflow = overflow || gmm_add_overflows(job.scratch_floats, 32, &job.scratch_floats) ||
-               gmm_mul_overflows(job.scratch_floats, plan->workers * (int64_t)sizeof(float), &bytes);
-    if (!overflow)
-        job.scratch = malloc((size_t)bytes);
+    if (call->k > 0)
+        overflow =
+            (has_dot && dot_scratch(call, plan, &dot)) || (has_outer && lay_out(call, plan, plan->outer_rows, &outer));
+    job.scratch_floats =
+        (outer.all > dot ? outer.all : dot) + 32; /* workers' parts start a cache line apart at least */
+    if (!overflow && !gmm_mul_overflows(job.scratch_floats, plan->workers, &floats))
+        job.scratch = gmm_arena_take(arena, floats, sizeof(float));
     if (!job.scratch)
         return gmm_fail(GMM_ERR_MEMORY, "no memory for scratch: k is %" PRId64 ", %" PRId32 " workers", call->k,
                         plan->workers);
     gmm_parallel(context, plan->workers, work, &job);
-    free(job.scratch);
     return GMM_OK;
 }

@@ -4,18 +4,17 @@
  * There are two bodies for sums, and they compute the same sums in the same order (docs/numerics.md): GMM_CLASSES
  * running sums, class c over k = c, c + 16, c + 32, ..., added at the end in the tree +8, +4, +2, +1.
  *
- *   dot    few rows: lanes along K, one lane a class; reads weight rows as they lie.
- *   outer  many rows: lanes along N, one class at a time, from packed panels. With one class instead of sixteen it is
- *          the plain sum in order of K, for weights that lie [K, N].
+ *   dot    few rows: lanes along K, one lane a class; reads the weight rows of one format as they lie, and decodes them
+ *          in registers.
+ *   outer  many rows: lanes along N, one class at a time, from packed f32 panels. With one class instead of sixteen it
+ *          is the plain sum in order of K, for weights that lie [K, N].
  *
- * And one that prepares them:
+ * And one that prepares operands for them:
  *
- *   decode  what a format's own decode does, to the bit, for rows whose codes, scales and biases have stride 1.
+ *   decode  what a format's own decode does, to the bit. A file that has a dot body usually has this one as well.
  *
- * Kernels are stateless, allocate nothing, know no threads. The bodies for sums take K in blocks and keep their sums in
- * the caller's memory in between, so that scratch does not grow with K; a block that is not the last has a multiple of
- * 16 elements.
- */
+ * dot and decode want rows whose codes, scales and biases have stride 1. Kernels are stateless, allocate nothing, know
+ * no threads. */
 #ifndef GMM_KERNEL_H
 #define GMM_KERNEL_H
 
@@ -28,35 +27,99 @@ enum {
     GMM_CLASSES = 16,   /* running sums of the dot layout, on every instruction set */
     GMM_PANEL = 32,     /* columns of a packed panel of weights, on every instruction set */
     GMM_CLASS_GAP = 16, /* floats after each packed class: without them classes would compete for the same cache sets */
-    GMM_DOT_COLUMNS = 32, /* the most columns in one call of a dot kernel */
-    GMM_MAX_MR = 16       /* no outer kernel has more rows; also the most rows that are packed together */
+    GMM_MAX_MR = 16     /* no outer kernel has more rows; also the most rows that are packed together */
 };
 
-/* One call of a dot kernel: rows x columns sums over one block of K. */
+/* Weight rows of one matrix. */
+typedef struct gmm_rows {
+    gmm_row first;
+    int64_t code_bytes, scale_bytes, bias_bytes; /* from one row to the next */
+} gmm_rows;
+
+static inline gmm_row gmm_row_at(const gmm_rows *rows, int64_t i)
+{
+    gmm_row row = {.codes = (const char *)rows->first.codes + i * rows->code_bytes};
+
+    if (rows->first.scales)
+        row.scales = (const char *)rows->first.scales + i * rows->scale_bytes;
+    if (rows->first.biases)
+        row.biases = (const char *)rows->first.biases + i * rows->bias_bytes;
+    return row;
+}
+
+/* One call of a dot kernel: rows x columns whole sums. */
 typedef struct gmm_dot {
-    int64_t rows;          /* any number */
-    int64_t columns;       /* 1 to GMM_DOT_COLUMNS */
-    int64_t k;             /* elements in this block */
-    const float *const *x; /* [rows]: the rows of lhs, at this block */
-    const float *w;        /* columns weight rows, at this block */
-    int64_t w_stride;
-    float *sums; /* [rows][GMM_DOT_COLUMNS][GMM_CLASSES]: class sums, written in every block and read in all but the
-                    first */
-    bool first, last;
-    float *out; /* [rows][GMM_DOT_COLUMNS]: written when last; columns that are not there get anything */
+    const gmm_weights *weights;
+    gmm_rows w;            /* `columns` weight rows */
+    int64_t rows, columns; /* any numbers */
+    int64_t k;
+    const float *const *x; /* [rows]: the rows of lhs, as `arrange` gives them */
+    float *out;            /* [rows][out_stride]; nothing but the sums is written */
+    int64_t out_stride;
 } gmm_dot;
 
-/* One call of an outer kernel: up to mr x GMM_PANEL sums over one block of K. */
+/* Weights that an outer kernel fetches into the cache while it computes, a line of 64 bytes at a time: the next panel's
+ * rows, so that memory works all the time. gmm_ahead_row() begins, and goes on to the next row. */
+typedef struct gmm_ahead {
+    const char *at; /* the line to fetch next */
+    int64_t left;   /* lines to the end of this row */
+    int64_t step;   /* bytes to the next line; 0 when there is nothing left to fetch */
+    int part;
+    struct {
+        const char *row;
+        int64_t rows, row_bytes, lines; /* rows: none if not above 0 */
+    } parts[3];                         /* codes, scales, biases */
+} gmm_ahead;
+
+static inline void gmm_ahead_row(gmm_ahead *ahead)
+{
+    while (ahead->part < 3 && ahead->parts[ahead->part].rows <= 0)
+        ahead->part++;
+    if (ahead->part >= 3) {
+        ahead->left = INT64_MAX;
+        ahead->step = 0;
+        return;
+    }
+    ahead->at = ahead->parts[ahead->part].row;
+    ahead->left = ahead->parts[ahead->part].lines;
+    ahead->step = 64;
+    ahead->parts[ahead->part].row += ahead->parts[ahead->part].row_bytes;
+    ahead->parts[ahead->part].rows--;
+}
+
+/* A panel of GMM_PANEL columns of weights that run along K, still in codes: one block of K, lanes along N. A format
+ * that can decode a class of it at a time needs no f32 panel, whose way through the second-level cache takes a third of
+ * a cycle a weight. */
+typedef struct gmm_class_codes {
+    const gmm_weights *weights;
+    gmm_rows w;       /* weight rows */
+    int64_t columns;  /* 1 to GMM_PANEL: how many there are; panel columns past them get anything */
+    int64_t begin, k; /* elements [begin, begin + k) of each row; begin is a multiple of 128 */
+    char *panel;      /* class_bytes() of a block, aligned to 64 bytes */
+} gmm_class_codes;
+
+/* One call of an outer kernel: rows x GMM_PANEL sums over one block of K. Rows are cut into tiles of nearly equal
+ * height (gmm_tile_begin). Each class is taken for all tiles before the next, so that its weights stay in the
+ * first-level cache. */
 typedef struct gmm_outer {
-    int64_t rows;    /* 1 to mr: rows of the result; a has gmm_outer_rows() of them, the rest zero */
+    int64_t rows;    /* any number */
     int64_t classes; /* GMM_CLASSES or 1 */
-    int64_t k;       /* elements in this block */
-    const float *a;  /* packed lhs: class after class, element after element, gmm_outer_rows() rows each */
-    const float *b;  /* packed weights: class after class, element after element, GMM_PANEL columns each */
-    float *sums;     /* [classes][mr][GMM_PANEL]: class sums between blocks and classes */
+    int64_t k;       /* elements in this block; a multiple of 16 unless it is the last */
+    const float *a;  /* packed lhs: tile after tile, in it class after class, element after element, row after row */
+    float *b; /* packed weights: class after class, element after element, GMM_PANEL columns each; or, with codes,
+                 room for one class */
+    const gmm_class_codes *codes; /* NULL: b has all */
+    void (*class_decode)(const gmm_class_codes *codes, int64_t c, float *to);
+    float *sums; /* [classes][rows][GMM_PANEL]: class sums between blocks; not touched if first and last */
+    float *tree; /* [GMM_TREE_LEVELS][rows][GMM_PANEL]: scratch */
     bool first, last;
-    float *out; /* [rows][GMM_PANEL]: written when last */
+    float *out;       /* [rows][GMM_PANEL]: written when last */
+    gmm_ahead *ahead; /* never NULL */
 } gmm_outer;
+
+enum {
+    GMM_TREE_LEVELS = 4 /* log2 of GMM_CLASSES */
+};
 
 /* One call of an outer kernel's pack: up to GMM_MAX_MR rows of one block of K, transposed into classes of elements. */
 typedef struct gmm_pack {
@@ -66,33 +129,48 @@ typedef struct gmm_pack {
     const float *const *from; /* [rows]: at this block */
     int64_t width;            /* rows to write: those that `from` lacks as zeros; rows to GMM_MAX_MR */
     int64_t stride;           /* floats from one element to the next in `to` */
-    float *to;                /* element i of class c: gmm_class_offset(k, classes, stride, c) + i * stride */
+    int64_t class_stride;     /* floats from one class to the next in `to` */
+    float *to;
 } gmm_pack;
 
 typedef struct gmm_kernel {
-    const char *name;         /* body_format_isa: also the file's name and, after gmm_, the symbol's */
-    const char *body;         /* "dot", "outer" or "decode" */
-    const char *reads;        /* the weight format that it reads; sums read "f32", what every format is decoded to */
-    uint32_t needs;           /* gmm_cpu bits; what they build on is implied */
-    int32_t mr, nr;           /* rows and columns that it holds in registers */
-    const uint8_t *row_steps; /* outer: the row counts that it is compiled for, rising, mr last */
+    const char *name;  /* body_format_isa: also the file's name and, after gmm_, the symbol's */
+    const char *body;  /* "dot", "outer" or "decode" */
+    const char *reads; /* the weight format that it reads; the outer body reads "f32", what all are decoded to */
+    uint32_t needs;    /* gmm_cpu bits; what they build on is implied */
+    int32_t mr, nr;    /* rows and columns that it holds in registers */
+
     void (*dot)(const gmm_dot *call);
-    void (*outer)(const gmm_outer *call);
-    void (*pack)(const gmm_pack *call); /* outer */
+    /* Some dot bodies want lhs with its lanes in another order: k elements of x in that order, in `buffer`, or x
+     * itself. NULL: always x itself. buffer may be x. */
+    const float *(*arrange)(const gmm_weights *weights, const float *x, int64_t k, float *buffer);
     gmm_decode *decode;
+
+    /* NULL: weights for the outer body are decoded and packed into a panel of f32. Else: the bytes of a panel of codes,
+     * for a block of k; fill it; decode class c of it: to[i][GMM_PANEL] for element c + GMM_CLASSES i. */
+    int64_t (*class_bytes)(const gmm_weights *weights, int64_t k);
+    void (*class_fill)(const gmm_class_codes *codes);
+    void (*class_decode)(const gmm_class_codes *codes, int64_t c, float *to);
+
+    void (*outer)(const gmm_outer *call);
+    void (*pack)(const gmm_pack *call);
 } gmm_kernel;
 
 /* Every kernel, best first, NULL at the end; built from kernel_list.h. */
 extern const gmm_kernel *const gmm_kernels[];
 
-/* Rows that a packed lhs panel has: `rows` rounded up to one of the kernel's steps. */
-static inline int64_t gmm_outer_rows(const gmm_kernel *kernel, int64_t rows)
+/* Rows are cut into the fewest tiles of at most mr rows, whose heights differ by one at most: how many, and the first
+ * row of each. */
+static inline int64_t gmm_tile_count(int64_t rows, int64_t mr)
 {
-    const uint8_t *step = kernel->row_steps;
+    return (rows + mr - 1) / mr;
+}
 
-    while (*step < rows)
-        step++;
-    return *step;
+static inline int64_t gmm_tile_begin(int64_t rows, int64_t tiles, int64_t tile)
+{
+    int64_t taller = rows % tiles;
+
+    return tile * (rows / tiles) + (tile < taller ? tile : taller);
 }
 
 /* Elements of class c in a block of k. */
@@ -101,12 +179,11 @@ static inline int64_t gmm_class_length(int64_t k, int64_t classes, int64_t c)
     return (k - c + classes - 1) / classes;
 }
 
-/* Where class c begins in a packed block of k, in floats, with `stride` floats an element; c = classes: its size. */
-static inline int64_t gmm_class_offset(int64_t k, int64_t classes, int64_t stride, int64_t c)
+/* Floats from one class to the next in a packed block of k, with `stride` floats an element. All classes have room for
+ * the longest. */
+static inline int64_t gmm_class_stride(int64_t k, int64_t classes, int64_t stride)
 {
-    int64_t longer = c < k % classes ? c : k % classes; /* classes before c that have one element more */
-
-    return (c * (k / classes) + longer) * stride + c * GMM_CLASS_GAP;
+    return (k + classes - 1) / classes * stride + GMM_CLASS_GAP;
 }
 
 #endif

@@ -26,6 +26,13 @@ offer --v
 offer help ''
 offer help i
 offer help info ''
+offer bench --
+offer bench --preset q
+offer bench --formats mx
+offer bench --activations ''
+offer bench --layout ''
+offer bench --tokens ''
+offer bench --json ro
 offer info --
 offer info --cpu-mask al
 offer inspect --

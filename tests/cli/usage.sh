@@ -15,7 +15,7 @@ try
 try --help
 try -h
 try help
-for name in info inspect quantize; do
+for name in bench info inspect quantize; do
     gathermm help $name >help.txt
     gathermm $name --help >long.txt
     gathermm $name -h | diff - help.txt && diff long.txt help.txt && echo "$name: three ways to the same help"
@@ -52,6 +52,23 @@ try quantize in out --mode affine --dtype f64
 try quantize in out --mode affine --threads 0
 try quantize in out --mod affine
 try quantize missing out --mode affine
+try bench surplus
+try bench --preset qwen4
+try bench --shape 32,32,4
+try bench --shape 32,32,2,3
+try bench --tokens 1,0
+try bench --formats affine7
+try bench --formats affine4/48
+try bench --formats f32,
+try bench --activations f64
+try bench --threads many
+try bench --seconds nan
+try bench --layout columns
+try bench --memory 5X
+try bench --seed -1
+try bench --json a --csv a
+try bench --shape 100,32,2,1 --formats nvfp4
+try bench --compare missing
 [ -e out ] || echo "no out"
 gathermm --help >/dev/full
 echo "[$?]"

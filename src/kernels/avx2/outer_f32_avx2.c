@@ -6,8 +6,6 @@
 
 #define OUTER_MR 6
 #define OUTER_NV 1
-#define OUTER_ROW_STEPS 1, 2, 4, 6
-#define OUTER_CASES OUTER_CASE(1) OUTER_CASE(2) OUTER_CASE(4) OUTER_CASE(6)
 #include "kernels/bodies/outer_f32_body.h"
 
 extern const gmm_kernel gmm_outer_f32_avx2;
@@ -18,7 +16,6 @@ const gmm_kernel gmm_outer_f32_avx2 = {
     .needs = GMM_CPU_AVX2,
     .mr = OUTER_MR,
     .nr = 16 * OUTER_NV,
-    .row_steps = outer_row_steps,
     .outer = outer_f32,
     .pack = pack_f32,
 };

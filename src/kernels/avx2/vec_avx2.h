@@ -130,18 +130,18 @@ static inline vf32 vf32_trees(const float *v)
     return (vf32){trees_8(v), trees_8(v + 8 * 16)};
 }
 
-static inline __m256 fma_first_8(int64_t count, const float *a, const float *b, __m256 c)
+static inline __m256 fma_first_8(int64_t count, const float *a, __m256 b, __m256 c)
 {
     __m256i mask = first_lanes(count);
-    __m256 sum = _mm256_fmadd_ps(_mm256_maskload_ps(a, mask), _mm256_maskload_ps(b, mask), c);
+    __m256 sum = _mm256_fmadd_ps(_mm256_maskload_ps(a, mask), b, c);
 
     return _mm256_blendv_ps(c, sum, _mm256_castsi256_ps(mask));
 }
 
-/* As vf32_fma in the first `count` lanes, from count elements of memory each; c in the others. */
-static inline vf32 vf32_fma_first(int64_t count, const float *a, const float *b, vf32 c)
+/* As vf32_fma in the first `count` lanes, with a from memory; c in the others. */
+static inline vf32 vf32_fma_first(int64_t count, const float *a, vf32 b, vf32 c)
 {
-    return (vf32){fma_first_8(count, a, b, c.low), fma_first_8(count - 8, a + 8, b + 8, c.high)};
+    return (vf32){fma_first_8(count, a, b.low, c.low), fma_first_8(count - 8, a + 8, b.high, c.high)};
 }
 
 #endif

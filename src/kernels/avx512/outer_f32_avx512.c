@@ -6,8 +6,6 @@
 
 #define OUTER_MR 14
 #define OUTER_NV 2
-#define OUTER_ROW_STEPS 1, 2, 4, 8, 14
-#define OUTER_CASES OUTER_CASE(1) OUTER_CASE(2) OUTER_CASE(4) OUTER_CASE(8) OUTER_CASE(14)
 #include "kernels/bodies/outer_f32_body.h"
 
 extern const gmm_kernel gmm_outer_f32_avx512;
@@ -18,7 +16,6 @@ const gmm_kernel gmm_outer_f32_avx512 = {
     .needs = GMM_CPU_AVX512,
     .mr = OUTER_MR,
     .nr = 16 * OUTER_NV,
-    .row_steps = outer_row_steps,
     .outer = outer_f32,
     .pack = pack_f32,
 };

@@ -107,12 +107,12 @@ static inline vf32 vf32_trees(const float *v)
     return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
 }
 
-/* As vf32_fma in the first `count` lanes, from count elements of memory each; c in the others. */
-static inline vf32 vf32_fma_first(int64_t count, const float *a, const float *b, vf32 c)
+/* As vf32_fma in the first `count` lanes, with a from memory; c in the others. */
+static inline vf32 vf32_fma_first(int64_t count, const float *a, vf32 b, vf32 c)
 {
     __mmask16 mask = (__mmask16)((1u << count) - 1);
 
-    return _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(mask, a), _mm512_maskz_loadu_ps(mask, b), c, mask);
+    return _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(mask, a), b, c, mask);
 }
 
 #endif

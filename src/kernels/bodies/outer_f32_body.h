@@ -2,28 +2,46 @@
  * SPDX-License-Identifier: MIT
  *
  * Include after a vec_<isa>.h. Parameters:
- *   OUTER_MR         rows whose sums stay in registers together, 1 to GMM_MAX_MR.
- *   OUTER_NV         vectors of 16 columns likewise, 1 or 2: OUTER_MR * OUTER_NV sums and OUTER_NV weights must fit.
- *   OUTER_ROW_STEPS  the row counts to compile for, rising, OUTER_MR last, as initialisers: 1, 2, 4, 8, 14.
- *   OUTER_CASES      the same as calls: OUTER_CASE(1) OUTER_CASE(2) ...
+ *   OUTER_MR  rows whose sums stay in registers together, 1 to GMM_MAX_MR.
+ *   OUTER_NV  vectors of 16 columns likewise, 1 or 2: OUTER_MR * OUTER_NV sums and OUTER_NV weights must fit.
  * One class of K at a time: a class of a block is one run through the packed operands. The unroll pragmas matter:
  * without them gcc 12 keeps the sums in memory. */
 
-static const uint8_t outer_row_steps[] = {OUTER_ROW_STEPS};
+/* One class of one tile. */
+typedef struct {
+    int64_t length;
+    const float *a, *b;
+    const float *from; /* sums to go on with; NULL: zeros */
+    const float *tree; /* sums of other classes to add, level after level */
+    int levels;        /* how many of them */
+    int64_t level_stride;
+    float *to;
+    gmm_ahead *ahead;
+} outer_tile;
 
-/* One class, rows x 16 * OUTER_NV columns; `rows` is a compile-time constant at every call. */
-static inline __attribute__((always_inline)) void outer_class(int rows, int64_t length, bool first, const float *a,
-                                                              const float *b, float *sums)
+/* `rows` and `column` are compile-time constants at every call. */
+static inline __attribute__((always_inline)) void outer_columns(const outer_tile *tile, int rows, int column)
 {
     vf32 sum[OUTER_MR][OUTER_NV];
+    const float *a = tile->a, *b = tile->b + column;
+    const char *ahead = tile->ahead->at;
+    int64_t left = tile->ahead->left, step = tile->ahead->step;
 
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
         for (int v = 0; v < OUTER_NV; v++)
-            sum[r][v] = first ? vf32_zero() : vf32_load(sums + r * GMM_PANEL + v * 16);
-    for (int64_t i = 0; i < length; i++, a += rows, b += GMM_PANEL) {
+            sum[r][v] = tile->from ? vf32_load(tile->from + r * GMM_PANEL + column + v * 16) : vf32_zero();
+    for (int64_t i = 0; i < tile->length; i++, a += rows, b += GMM_PANEL) {
         vf32 weight[OUTER_NV];
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += step;
+        if (--left == 0) {
+            gmm_ahead_row(tile->ahead);
+            ahead = tile->ahead->at;
+            left = tile->ahead->left;
+            step = tile->ahead->step;
+        }
 #pragma GCC unroll 2
         for (int v = 0; v < OUTER_NV; v++)
             weight[v] = vf32_load(b + v * 16);
@@ -33,84 +51,122 @@ static inline __attribute__((always_inline)) void outer_class(int rows, int64_t 
             for (int v = 0; v < OUTER_NV; v++)
                 sum[r][v] = vf32_fma(vf32_all(a[r]), weight[v], sum[r][v]);
     }
+    tile->ahead->at = ahead;
+    tile->ahead->left = left;
+    for (int level = 0; level < tile->levels; level++) {
+        const float *other = tile->tree + level * tile->level_stride + column;
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+            for (int v = 0; v < OUTER_NV; v++)
+                sum[r][v] = vf32_add(sum[r][v], vf32_load(other + r * GMM_PANEL + v * 16));
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
         for (int v = 0; v < OUTER_NV; v++)
-            vf32_store(sums + r * GMM_PANEL + v * 16, sum[r][v]);
+            vf32_store(tile->to + r * GMM_PANEL + column + v * 16, sum[r][v]);
 }
 
-static inline __attribute__((always_inline)) void outer_rows(const gmm_outer *call, int rows)
+static void outer_tile_of(const outer_tile *tile, int64_t rows)
 {
-    for (int64_t c = 0; c < call->classes; c++) {
-        int64_t length = gmm_class_length(call->k, call->classes, c);
-        const float *a = call->a + gmm_class_offset(call->k, call->classes, rows, c);
-        const float *b = call->b + gmm_class_offset(call->k, call->classes, GMM_PANEL, c);
-        for (int column = 0; column < GMM_PANEL; column += 16 * OUTER_NV)
-            outer_class(rows, length, call->first, a, b + column, call->sums + c * OUTER_MR * GMM_PANEL + column);
+    switch (rows) {
+#define OUTER_CASE(height)                                                                                             \
+    case height:                                                                                                       \
+        for (int column = 0; height <= OUTER_MR && column < GMM_PANEL; column += 16 * OUTER_NV)                        \
+            outer_columns(tile, height < OUTER_MR ? height : OUTER_MR, column);                                        \
+        break
+        OUTER_CASE(1);
+        OUTER_CASE(2);
+        OUTER_CASE(3);
+        OUTER_CASE(4);
+        OUTER_CASE(5);
+        OUTER_CASE(6);
+        OUTER_CASE(7);
+        OUTER_CASE(8);
+        OUTER_CASE(9);
+        OUTER_CASE(10);
+        OUTER_CASE(11);
+        OUTER_CASE(12);
+        OUTER_CASE(13);
+        OUTER_CASE(14);
+        OUTER_CASE(15);
+        OUTER_CASE(16);
+#undef OUTER_CASE
     }
 }
 
-/* Where element k + c goes, k a multiple of 16. */
-static inline float *packed_place(const gmm_pack *call, int64_t k, int64_t c)
+/* The tree +8, +4, +2, +1 needs no more than one set of sums a level if classes come in the order 0, 8, 4, 12, 2, ...:
+ * after class number n of that order, as many subtrees are complete as n has trailing ones. */
+static int64_t class_in_tree(int64_t n, int64_t classes)
 {
-    if (call->classes == 1)
-        return call->to + (k + c) * call->stride;
-    return call->to + gmm_class_offset(call->k, GMM_CLASSES, call->stride, c) + k / GMM_CLASSES * call->stride;
-}
-
-static void pack_f32(const gmm_pack *call)
-{
-    vf32 block[16];
-
-    for (int64_t k = 0; k < call->k; k += 16) {
-        int64_t elements = call->k - k < 16 ? call->k - k : 16;
-        for (int r = 0; r < 16; r++)
-            block[r] = r >= call->rows  ? vf32_zero()
-                       : elements == 16 ? vf32_load(call->from[r] + k)
-                                        : vf32_load_first(elements, call->from[r] + k);
-        vf32_transpose(block);
-        for (int64_t c = 0; c < elements; c++)
-            vf32_store_first(call->width, packed_place(call, k, c), block[c]);
-    }
-}
-
-/* The classes of 16 columns of one row, in the tree +8, +4, +2, +1 (nothing to add for one class). */
-static inline vf32 tree_of_classes(const float *sums, int64_t classes)
-{
-    vf32 sum[GMM_CLASSES];
-
-    if (classes == 1)
-        return vf32_load(sums);
-#pragma GCC unroll 16
-    for (int c = 0; c < GMM_CLASSES; c++)
-        sum[c] = vf32_load(sums + c * OUTER_MR * GMM_PANEL);
-#pragma GCC unroll 4
-    for (int half = 8; half; half /= 2)
-#pragma GCC unroll 8
-        for (int c = 0; c < half; c++)
-            sum[c] = vf32_add(sum[c], sum[c + half]);
-    return sum[0];
+    return classes == 1 ? 0 : (n & 1) << 3 | (n & 2) << 1 | (n & 4) >> 1 | (n & 8) >> 3;
 }
 
 static void outer_f32(const gmm_outer *call)
 {
-    int steps = 0;
+    int64_t tiles = gmm_tile_count(call->rows, OUTER_MR), sums = call->rows * GMM_PANEL;
+    int64_t b_stride = gmm_class_stride(call->k, call->classes, GMM_PANEL);
 
-    while (outer_row_steps[steps] < call->rows)
-        steps++;
-    switch (outer_row_steps[steps]) {
-#define OUTER_CASE(rows)                                                                                               \
-    case rows:                                                                                                         \
-        outer_rows(call, rows);                                                                                        \
-        break;
-        OUTER_CASES
-#undef OUTER_CASE
+    for (int64_t n = 0; n < call->classes; n++) {
+        int64_t c = class_in_tree(n, call->classes);
+        const float *a = call->a;
+        outer_tile tile = {
+            .length = gmm_class_length(call->k, call->classes, c),
+            .b = call->codes ? call->b : call->b + c * b_stride,
+            .level_stride = sums,
+            .ahead = call->ahead,
+        };
+        if (call->codes)
+            call->class_decode(call->codes, c, call->b);
+        while (call->last && n >> tile.levels & 1)
+            tile.levels++;
+        for (int64_t t = 0; t < tiles; t++) {
+            int64_t row = gmm_tile_begin(call->rows, tiles, t), rows = gmm_tile_begin(call->rows, tiles, t + 1) - row;
+            int64_t a_stride = gmm_class_stride(call->k, call->classes, rows), at = row * GMM_PANEL;
+            float *class_sums = call->sums + c * sums + at;
+            tile.a = a + c * a_stride;
+            tile.from = call->first ? NULL : class_sums;
+            tile.tree = call->tree + at;
+            tile.to = !call->last              ? class_sums
+                      : n == call->classes - 1 ? call->out + at
+                                               : call->tree + tile.levels * sums + at;
+            outer_tile_of(&tile, rows);
+            a += call->classes * a_stride;
+        }
     }
-    if (!call->last)
-        return;
-    for (int64_t r = 0; r < call->rows; r++)
-        for (int64_t column = 0; column < GMM_PANEL; column += 16)
-            vf32_store(call->out + r * GMM_PANEL + column,
-                       tree_of_classes(call->sums + r * GMM_PANEL + column, call->classes));
+}
+
+/* Sixteen elements from k on of each row, transposed. `whole`, a compile-time constant: there are 16 rows, 16 elements
+ * and room for 16. */
+static inline __attribute__((always_inline)) void pack_16(const gmm_pack *call, int64_t k, bool whole)
+{
+    int64_t elements = call->k - k < 16 ? call->k - k : 16;
+    int64_t step = call->classes == 1 ? call->stride : call->class_stride;
+    float *to = call->to + k / call->classes * call->stride;
+    vf32 block[16];
+
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; r++)
+        block[r] = whole            ? vf32_load(call->from[r] + k)
+                   : r < call->rows ? vf32_load_first(elements, call->from[r] + k)
+                                    : vf32_zero();
+    vf32_transpose(block);
+#pragma GCC unroll 16
+    for (int c = 0; c < 16; c++)
+        if (whole)
+            vf32_store(to + c * step, block[c]);
+        else if (c < elements)
+            vf32_store_first(call->width, to + c * step, block[c]);
+}
+
+static void pack_f32(const gmm_pack *call)
+{
+    bool whole_rows = call->rows == 16 && call->width == 16;
+
+    for (int64_t k = 0; k < call->k; k += 16)
+        if (whole_rows && call->k - k >= 16)
+            pack_16(call, k, true);
+        else
+            pack_16(call, k, false);
 }

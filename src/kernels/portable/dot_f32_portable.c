@@ -4,9 +4,20 @@
 #include "kernels/kernel.h"
 #include "kernels/portable/vec_portable.h"
 
+static inline vf32 dense_weights(const void *from)
+{
+    return vf32_load(from);
+}
+
+static inline vf32 dense_first(int64_t count, const void *from)
+{
+    return vf32_load_first(count, from);
+}
+
 #define DOT_MR 2
 #define DOT_NR 2
-#include "kernels/bodies/dot_f32_body.h"
+#define DENSE_BYTES 4
+#include "kernels/bodies/dot_dense_body.h"
 
 extern const gmm_kernel gmm_dot_f32_portable;
 const gmm_kernel gmm_dot_f32_portable = {
@@ -16,5 +27,5 @@ const gmm_kernel gmm_dot_f32_portable = {
     .needs = 0,
     .mr = DOT_MR,
     .nr = DOT_NR,
-    .dot = dot_f32,
+    .dot = dot_dense,
 };

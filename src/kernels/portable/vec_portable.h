@@ -104,13 +104,14 @@ static inline vf32 vf32_trees(const float *v)
 }
 
 /* As vf32_fma in the first `count` lanes, from count elements of memory each; c in the others. */
-static inline vf32 vf32_fma_first(int64_t count, const float *a, const float *b, vf32 c)
+static inline vf32 vf32_fma_first(int64_t count, const float *a, vf32 b, vf32 c)
 {
-    float lanes[16];
+    float lanes[16], factors[16];
 
     vf32_store(lanes, c);
+    vf32_store(factors, b);
     for (int64_t i = 0; i < count; i++)
-        lanes[i] = a[i] * b[i] + lanes[i];
+        lanes[i] = a[i] * factors[i] + lanes[i];
     return vf32_load(lanes);
 }
 

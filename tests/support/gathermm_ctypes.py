@@ -1,4 +1,4 @@
-# gathermm_ctypes.py - the public C API from NumPy arrays, for tests: binds the library $GATHERMM_LIBRARY.
+# gathermm_ctypes.py - the public C API from NumPy arrays, for tests and bench/peers; the library is $GATHERMM_LIBRARY.
 # SPDX-License-Identifier: MIT
 import ctypes
 import os
@@ -141,15 +141,33 @@ def from_fp8(x, dtype=bfloat16):
     return out
 
 
-def product(lhs, rhs=None, quantized=None, transpose=False, lhs_indices=None, rhs_indices=None, sorted_indices=False):
+class Product:
+    """A gmm_product of arrays, which it keeps alive, to be run more than once; indices may change in place."""
+
+    def __init__(self, lhs, rhs=None, quantized=None, transpose=False, lhs_indices=None, rhs_indices=None,
+                 sorted_indices=False):
+        self.views = [view(lhs), view(rhs), quantized and quantized.pointer(), view(lhs_indices), view(rhs_indices)]
+        left, right, packed, left_indices, right_indices = self.views
+        self.product = CProduct(ctypes.sizeof(CProduct), left, right, packed, transpose, left_indices, right_indices,
+                                sorted_indices)
+        self.pointer = ctypes.byref(self.product)
+
+    def empty(self):
+        """An array for the result, full of NaN."""
+        spec = Spec()
+        check(lib.gmm_result_spec(self.pointer, ctypes.byref(spec)))
+        return spec.empty()
+
+    def run(self, out_view):
+        """gmm_run, into view(an array)."""
+        check(lib.gmm_run(None, self.pointer, out_view))
+
+
+def product(lhs, **operands):
     """gmm_run, into an output that held NaN."""
-    keep = [view(lhs), view(rhs), quantized and quantized.pointer(), view(lhs_indices), view(rhs_indices)]
-    c_product = CProduct(ctypes.sizeof(CProduct), keep[0], keep[1], keep[2], transpose, keep[3], keep[4],
-                         sorted_indices)
-    spec = Spec()
-    check(lib.gmm_result_spec(ctypes.byref(c_product), ctypes.byref(spec)))
-    out = spec.empty()
-    check(lib.gmm_run(None, ctypes.byref(c_product), view(out)))
+    call = Product(lhs, **operands)
+    out = call.empty()
+    call.run(view(out))
     return out
 
 

@@ -1,0 +1,123 @@
+# peer_mlx.py - MLX on the CPU: gather_mm and gather_qmm, and a loop of matmul and quantized_matmul over the experts.
+# SPDX-License-Identifier: MIT
+import importlib.metadata
+
+import numpy as np
+
+import bounds
+import decode
+from library import Library, Missing, Prepared
+
+
+class Mlx(Library):
+    name = "mlx"
+    pool = "mlx"
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        try:
+            import mlx.core
+        except ImportError as error:
+            raise Missing(f"{error}; there are wheels of mlx-cpu for some systems only") from error
+        self.mx = mlx.core
+        self.mx.set_default_device(self.mx.cpu)
+        self.version = importlib.metadata.version("mlx-cpu")
+
+    def variants(self, case):
+        # Its CPU back end refuses gather_mm in f16 and bf16.
+        return ["mlx", "mlx loop"] if case.format.mode or case.format.name == "f32" else []
+
+    def prepare(self, problem, variant):
+        return (PreparedLoop if variant == "mlx loop" else PreparedGather)(self.mx, problem)
+
+
+class PreparedMlx(Prepared):
+    def __init__(self, mx, problem):
+        self.mx = mx
+        self.case = case = problem.case
+        self.activations = {"f32": mx.float32, "bf16": mx.bfloat16}[case.activations]
+        self.x = mx.array(problem.x.astype(np.float32)).astype(self.activations)
+        if case.format.mode is None:
+            self.base = [problem.base]
+        else:
+            base = mx.array(problem.base.astype(np.float32)).astype(mx.bfloat16)
+            parts = mx.quantize(base, case.format.group_size, case.format.bits, case.format.mode)
+            if case.format.mode == "affine":
+                # MLX multiplies scales of the activations' type only, and would convert them in every call.
+                parts = [parts[0]] + [part.astype(self.activations) for part in parts[1:]]
+            # NumPy has no bf16 of its own.
+            self.base = [np.array(part.view(mx.uint16)) if part.dtype == mx.bfloat16 else np.array(part)
+                         for part in parts]
+        self.copies = problem.copies(*self.base)
+        self.weights = []
+        for _ in range(self.copies):
+            stacks = [mx.array(problem.stack(part)) for part in self.base]
+            if case.format.mode == "affine":
+                stacks = [stacks[0]] + [part.view(self.activations) for part in stacks[1:]]
+            mx.eval(self.x, stacks)
+            self.weights.append(stacks)
+
+    def quantized(self, weights):
+        """The arguments of gather_qmm and quantized_matmul that say what the weights are."""
+        w, scales, *biases = weights
+        format_ = self.case.format
+        return {"scales": scales, "biases": biases[0] if biases else None, "group_size": format_.group_size,
+                "bits": format_.bits, "mode": format_.mode, "transpose": True}
+
+    def output(self):
+        shape = (self.case.tokens, self.case.shape.top_k, self.case.shape.n)
+        return np.array(self.out.astype(self.mx.float32)).reshape(shape)
+
+    def rows(self, numbers):
+        base = [part[numbers] for part in self.base]
+        if self.case.format.mode is None:
+            return decode.dense(base[0], np.float32)
+        if self.case.format.mode == "affine" and self.case.activations == "bf16":
+            base[1:] = [decode.ggml(part, "bf16")[0] for part in base[1:]]
+        return decode.mlx(base[0], base[1], base[2] if len(base) > 2 else None, self.case.format)
+
+    def bound(self, x, values, terms):
+        if self.case.activations == "f32":
+            return bounds.f32_sum(x, terms, 3)  # two roundings more to decode a weight, one to scale a group
+        return bounds.rounded_to("bf16", values @ x, bounds.rounded_each_step(x, terms, "bf16"))
+
+
+class PreparedGather(PreparedMlx):
+    def __init__(self, mx, problem):
+        super().__init__(mx, problem)
+        self.x = self.x[:, None, None, :]
+        mx.eval(self.x)
+
+    def load(self, ids):
+        self.ids = self.mx.array(ids.astype(np.uint32))
+        self.mx.eval(self.ids)
+
+    def run(self, copy):
+        weights = self.weights[copy]
+        if self.case.format.mode is None:
+            self.out = self.mx.gather_mm(self.x, weights[0].swapaxes(-1, -2), rhs_indices=self.ids)
+        else:
+            self.out = self.mx.gather_qmm(self.x, weights[0], rhs_indices=self.ids, **self.quantized(weights))
+        self.mx.eval(self.out)
+
+
+class PreparedLoop(PreparedMlx):
+    def load(self, ids):
+        self.ids = ids
+
+    def run(self, copy):
+        mx, weights = self.mx, self.weights[copy]
+        order = np.argsort(self.ids, axis=None, kind="stable")
+        experts, first = np.unique(self.ids.ravel()[order], return_index=True)
+        rows = self.x[mx.array((order // self.ids.shape[1]).astype(np.uint32))]
+        products = []
+        for expert, begin, end in zip(experts.tolist(), first, [*first[1:], order.size]):
+            matrix = [part[expert] for part in weights]
+            if self.case.format.mode is None:
+                products.append(rows[int(begin):int(end)] @ matrix[0].T)
+            else:
+                products.append(mx.quantized_matmul(rows[int(begin):int(end)], matrix[0], **self.quantized(matrix)))
+        back = np.empty(order.size, np.uint32)
+        back[order] = np.arange(order.size)
+        self.out = mx.concatenate(products)[mx.array(back)]
+        mx.eval(self.out)

@@ -1,0 +1,122 @@
+/* bench_output.c - rows as a table for people, as JSON and as CSV. */
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "gathermm/ceilings.h"
+#include "json_file.h"
+#include "output.h"
+
+/* ---- for people -------------------------------------------------------------------------------------------------- */
+
+char *bench_time_text(double seconds, char text[24])
+{
+    if (seconds < 1e-3)
+        snprintf(text, 24, "%.1f us", seconds * 1e6);
+    else
+        snprintf(text, 24, seconds < 1 ? "%.3f ms" : "%.3f s", seconds < 1 ? seconds * 1e3 : seconds);
+    return text;
+}
+
+void bench_print_titles(FILE *to, const bench_row *row)
+{
+    const bench_shape *s = row->shape;
+
+    fprintf(to, "\n%s: K %" PRId64 ", N %" PRId64 ", %d experts, top %d\n", s->name, s->k, s->n, (int)s->experts,
+            (int)s->top_k);
+    fprintf(to, "%-11s %-5s %6s %3s %11s %6s %7s %8s  %s\n", "format", "acts", "tokens", "thr", "median", "spread",
+            "GB/s", "GFLOP/s", "share of ceiling");
+}
+
+void bench_print_row(FILE *to, const bench_row *row)
+{
+    char median[24];
+
+    fprintf(to, "%-11s %-5s %6d %3d %11s %5.1f%% %7.2f %8.1f %5.1f%% %s\n", row->format->name, row->activations->name,
+            (int)row->tokens, (int)row->threads, bench_time_text(row->median_s, median), row->spread * 100,
+            bench_gbytes_s(row), bench_gflop_s(row), row->ceiling_share * 100, row->ceiling ? row->ceiling : "");
+    fflush(to);
+}
+
+void bench_print_ceilings(FILE *to, const bench_ceilings *c)
+{
+    gmm_ceiling_info info;
+
+    fprintf(to, "%d thread%s:", (int)c->threads, c->threads == 1 ? "" : "s");
+    for (size_t i = 0, shown = 0; i < BENCH_MAX_CEILINGS && gmm_ceiling_at(c->context, i, &info); i++)
+        if (info.usable)
+            fprintf(to, "%s %s %.1f (best %.1f) %s", shown++ ? "," : "", info.name, c->total[i] / c->measurements,
+                    c->best[i], info.unit);
+    fprintf(to, "\n");
+}
+
+/* ---- for programs ------------------------------------------------------------------------------------------------ */
+
+/* Six significant digits: more would be noise. */
+static json_t *number(double value)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%.6g", value);
+    return json_real(strtod(text, NULL));
+}
+
+json_t *bench_row_json(const bench_row *row)
+{
+    const bench_shape *s = row->shape;
+
+    return json_pack(
+        "{s:s, s:I, s:I, s:i, s:i, s:I, s:i, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:s, "
+        "s:o, s:o}",
+        "preset", s->name, "k", (json_int_t)s->k, "n", (json_int_t)s->n, "experts", (int)s->experts, "top_k",
+        (int)s->top_k, "experts_held", (json_int_t)row->experts_held, "tokens", (int)row->tokens, "format",
+        row->format->name, "activations", row->activations->name, "mode", row->mode, "layout", row->layout, "in_cache",
+        row->in_cache, "threads", (int)row->threads, "repetitions", (int)row->repetitions, "median_s",
+        number(row->median_s), "min_s", number(row->min_s), "spread", number(row->spread), "gbytes_s",
+        number(bench_gbytes_s(row)), "gflop_s", number(bench_gflop_s(row)), "ceiling", row->ceiling ? row->ceiling : "",
+        "ceiling_rate", number(row->ceiling_rate), "ceiling_share", number(row->ceiling_share));
+}
+
+void bench_write_json(FILE *to, const bench_row *rows, size_t count)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, bench_row_json(&rows[i]));
+    char *text = json_print_text(list, 2);
+    fprintf(to, "%s\n", text ? text : "[]");
+    free(text);
+    json_decref(list);
+}
+
+/* Values are numbers, true, false and words without commas or quotes. */
+void bench_write_csv(FILE *to, const bench_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        json_t *object = bench_row_json(&rows[i]), *value;
+        const char *key, *comma = "";
+        if (i == 0) {
+            json_object_foreach(object, key, value)
+            {
+                fprintf(to, "%s%s", comma, key);
+                comma = ",";
+            }
+            fprintf(to, "\n");
+            comma = "";
+        }
+        json_object_foreach(object, key, value)
+        {
+            fputs(comma, to);
+            comma = ",";
+            if (json_is_string(value))
+                fputs(json_string_value(value), to);
+            else
+                json_dumpf(value, to, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+        }
+        fprintf(to, "\n");
+        json_decref(object);
+    }
+}

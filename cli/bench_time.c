@@ -1,0 +1,170 @@
+/* bench_time.c - time one row, and hold it against the ceilings. */
+/* SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "command.h"
+#include "gathermm/ceilings.h"
+#include "output.h"
+#include "progress.h"
+#include "stop_signals.h"
+
+enum {
+    MIN_REPETITIONS = 3
+};
+
+static int rising(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The value below which a share of the sorted values lies. */
+static double quantile(const double *sorted, size_t count, double share)
+{
+    double at = share * (double)(count - 1);
+    size_t below = (size_t)at, above = below + 1 < count ? below + 1 : below;
+
+    return sorted[below] + (at - (double)below) * (sorted[above] - sorted[below]);
+}
+
+static void summarize(bench_row *row, double *times, size_t count)
+{
+    qsort(times, count, sizeof *times, rising);
+    row->repetitions = (int32_t)count;
+    row->min_s = times[0];
+    row->median_s = quantile(times, count, 0.5);
+    row->spread = (quantile(times, count, 0.75) - quantile(times, count, 0.25)) / row->median_s;
+}
+
+/* Operands of a row; the weights come with each draw. */
+typedef struct {
+    int64_t lhs_shape[4], index_shape[2], out_shape[4];
+    gmm_array lhs, indices, out;
+    bench_operands weights;
+    gmm_product product;
+} operands;
+
+static void make_operands(operands *o, const bench_row *row)
+{
+    const bench_shape *shape = row->shape;
+    int64_t tokens = row->tokens, top_k = shape->top_k;
+    gmm_dtype dtype = row->activations->dtype;
+    size_t bytes = (size_t)gmm_dtype_bits(dtype) / 8, lhs_bytes = (size_t)(tokens * shape->k) * bytes;
+
+    *o = (operands){
+        .lhs_shape = {tokens, 1, 1, shape->k},
+        .index_shape = {tokens, top_k},
+        .out_shape = {tokens, top_k, 1, shape->n},
+    };
+    o->lhs = (gmm_array){must_allocate(lhs_bytes, 1), dtype, 4, o->lhs_shape, NULL, 0};
+    o->indices =
+        (gmm_array){must_allocate((size_t)(tokens * top_k), sizeof(int32_t)), GMM_I32, 2, o->index_shape, NULL, 0};
+    o->out = (gmm_array){must_allocate((size_t)(tokens * top_k * shape->n), bytes), dtype, 4, o->out_shape, NULL, 0};
+    o->product = (gmm_product){.size = sizeof o->product, .lhs = &o->lhs, .rhs_indices = &o->indices};
+    bench_random_numbers(dtype, o->lhs.data, lhs_bytes);
+}
+
+static void free_operands(operands *o)
+{
+    free(o->lhs.data);
+    free(o->indices.data);
+    free(o->out.data);
+}
+
+/* Is the product one of bf16 numbers? */
+static int find_type(bench_row *row, const gmm_product *product)
+{
+    gmm_array_spec spec;
+    gmm_status status = gmm_result_spec(product, &spec);
+
+    row->bf16 = spec.dtype == GMM_BF16;
+    return status ? complain_status(status) : EXIT_FINE;
+}
+
+int bench_time(bench_row *row, const bench_request *request, const bench_weights *weights, const gmm_context *context)
+{
+    int status = EXIT_FINE;
+    bench_draw draw;
+    operands o;
+    double *times = NULL, begin = monotonic_seconds();
+    size_t count = 0, capacity = 0;
+    int64_t touched_total = 0;
+    const double moved = (double)row->tokens * gmm_dtype_bits(row->activations->dtype) / 8 *
+                         ((double)row->shape->k + (double)row->shape->top_k * (double)row->shape->n);
+
+    make_operands(&o, row);
+    bench_draw_start(&draw, request->seed, weights, row->shape->top_k, request->in_cache);
+    /* The first call is not counted: it makes scratch and threads. */
+    for (bool counted = false; !status && !stop_signal(); counted = true) {
+        int64_t touched = bench_draw_next(&draw, row->tokens, o.indices.data);
+        bench_weights_set(weights, draw.stack, &o.weights, &o.product);
+        double from = monotonic_seconds();
+        gmm_status failed = gmm_run(context, &o.product, &o.out);
+        double to = monotonic_seconds();
+        if (failed)
+            status = complain_status(failed);
+        if (!counted || status)
+            continue;
+        if (count == capacity)
+            times = must_grow(times, capacity = capacity ? 2 * capacity : 64, sizeof *times);
+        times[count++] = to - from;
+        touched_total += touched;
+        if (to - begin > request->seconds && count >= MIN_REPETITIONS)
+            break;
+    }
+    if (!status)
+        status = find_type(row, &o.product);
+    if (!status && count) {
+        summarize(row, times, count);
+        row->experts_held = weights->experts;
+        row->bytes = (double)touched_total / (double)count * (double)weights->matrix_bytes + moved;
+        row->operations = 2.0 * row->tokens * row->shape->top_k * (double)row->shape->k * (double)row->shape->n;
+    }
+    bench_draw_end(&draw);
+    free_operands(&o);
+    free(times);
+    return status;
+}
+
+double bench_gbytes_s(const bench_row *row)
+{
+    return row->bytes / row->median_s * 1e-9;
+}
+
+double bench_gflop_s(const bench_row *row)
+{
+    return row->operations / row->median_s * 1e-9;
+}
+
+/* Reading binds, or arithmetic: whichever takes longer at its ceiling. Of bf16 numbers the products may come from
+ * either instruction, so the faster one counts: on Emerald Rapids that is the f32 multiply-add. */
+void bench_hold(bench_row *row)
+{
+    const bench_ceilings *c = row->ceilings;
+    gmm_ceiling_info info;
+    double longest = 0, peak = 0;
+    const char *peak_name = NULL;
+
+    for (size_t i = 0; i < BENCH_MAX_CEILINGS && gmm_ceiling_at(c->context, i, &info); i++) {
+        bool usual = !strcmp(info.name, "fma_f32") || (row->bf16 && !strcmp(info.name, "dot_bf16"));
+        if (usual && c->mean[i] > peak) {
+            peak = c->mean[i];
+            peak_name = info.name;
+        }
+        if (!strcmp(info.name, "read") && c->mean[i] > 0) {
+            longest = row->bytes / c->mean[i];
+            row->ceiling = info.name;
+            row->ceiling_rate = c->mean[i];
+        }
+    }
+    if (peak > 0 && row->operations / peak > longest) {
+        longest = row->operations / peak;
+        row->ceiling = peak_name;
+        row->ceiling_rate = peak;
+    }
+    row->ceiling_share = longest * 1e-9 / row->median_s;
+}

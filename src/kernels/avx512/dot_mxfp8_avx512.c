@@ -1,0 +1,105 @@
+/* dot_mxfp8_avx512.c - E4M3 codes with an E8M0 scale for 32: 4 x 4 tiles of f32 rows and weight rows. */
+/* SPDX-License-Identifier: MIT */
+#include "cpu/cpu.h"
+#include "kernels/avx512/codes_avx512.h"
+#include "kernels/kernel.h"
+
+/* A group's scale, in all lanes. The factor of 2^8 that e4m3_over_256() leaves out is in it too, unless the product
+ * could be beyond f32: then the variant is 1, and it is a multiplication of its own. */
+typedef struct {
+    vf32 scale;
+} group;
+
+static inline group group_begin(int variant, float scale, float bias)
+{
+    (void)variant;
+    (void)bias;
+    return (group){_mm512_set1_ps(scale)};
+}
+
+static inline __attribute__((always_inline)) void group_weights(int variant, const group *of, const uint8_t *codes,
+                                                                vf32 *weights)
+{
+    e4m3_over_256(_mm256_loadu_si256((const __m256i *)(const void *)codes), weights);
+    for (int v = 0; v < 2; v++) {
+        if (variant)
+            weights[v] = _mm512_mul_ps(weights[v], _mm512_set1_ps(256));
+        weights[v] = _mm512_mul_ps(weights[v], of->scale);
+    }
+}
+
+static inline vf32 group_order(int variant, vf32 lanes)
+{
+    (void)variant;
+    return lanes;
+}
+
+static inline int64_t group_bits(int variant)
+{
+    (void)variant;
+    return 8;
+}
+
+enum {
+    LARGEST_FITTING = 246 /* the scale code whose scale times 2^8 is 2^127 */
+};
+
+static inline __attribute__((always_inline)) void group_scales(int variant, const gmm_weights *weights, gmm_row row,
+                                                               int64_t first, int64_t count, float *scales,
+                                                               float *biases)
+{
+    (void)weights;
+    (void)biases;
+    load_e8m0(row.scales, first, count, variant ? 0 : 8, scales);
+}
+
+#define DOT_MR 4
+#define DOT_NR 4
+#define GROUP_STEP 32
+#define GROUP_SIZE(weights) 32
+#include "kernels/bodies/dot_grouped_body.h"
+
+static bool all_fit(gmm_row row, int64_t first, int64_t count)
+{
+    const char *codes = (const char *)row.scales + first;
+    __mmask64 beyond = 0;
+
+    for (int64_t i = 0; i < count; i += 64) {
+        __mmask64 mask = count - i < 64 ? (UINT64_C(1) << (count - i)) - 1 : UINT64_MAX;
+        beyond |=
+            _mm512_cmpgt_epu8_mask(_mm512_maskz_loadu_epi8(mask, codes + i), _mm512_set1_epi8((char)LARGEST_FITTING));
+    }
+    return beyond == 0;
+}
+
+static void dot(const gmm_dot *call)
+{
+    bool fit = true;
+
+    for (int64_t c = 0; c < call->columns; c++)
+        fit &= all_fit(gmm_row_at(&call->w, c), 0, call->k / 32);
+    if (fit)
+        dot_variant(call, 0);
+    else
+        dot_variant(call, 1);
+}
+
+static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out)
+{
+    if (all_fit(row, begin / 32, count / 32))
+        decode_variant(weights, 0, row, begin, count, out);
+    else
+        decode_variant(weights, 1, row, begin, count, out);
+}
+
+extern const gmm_kernel gmm_dot_mxfp8_avx512;
+const gmm_kernel gmm_dot_mxfp8_avx512 = {
+    .name = "dot_mxfp8_avx512",
+    .body = "dot",
+    .reads = "mxfp8",
+    .needs = GMM_CPU_AVX512,
+    .mr = DOT_MR,
+    .nr = DOT_NR,
+    .dot = dot,
+    .decode = decode,
+};

@@ -1,0 +1,33 @@
+/* ceiling_fma_f32_body.h - f32 multiply-adds on registers, and nothing else.
+ * SPDX-License-Identifier: MIT
+ *
+ * Include after a vec_<isa>.h and this parameter:
+ *   FMA_SUMS  chains of sixteen f32 at a time, 1 to 12: twelve registers' worth. Eight hide the latency of an fma (4
+ *             cycles, two a cycle), twelve that of a multiplication and an addition. */
+#include <stdint.h>
+
+enum {
+    FMA_STEP_OPERATIONS = FMA_SUMS * 16 * 2
+};
+
+/* Each sum goes to 2 and stays there: no subnormal, no infinity. Neither factor nor summand is a product of constants,
+ * which a compiler would compute once where multiplication and addition are apart. */
+static float ceiling_fma_f32(const char *bytes, int64_t steps)
+{
+    vf32 sums[FMA_SUMS], half = vf32_all(0.5f), one = vf32_all(1), all = vf32_zero();
+    float lanes[16];
+
+    (void)bytes;
+#pragma GCC unroll 12
+    for (int i = 0; i < FMA_SUMS; i++)
+        sums[i] = vf32_all((float)i);
+    for (; steps > 0; steps--)
+#pragma GCC unroll 12
+        for (int i = 0; i < FMA_SUMS; i++)
+            sums[i] = vf32_fma(sums[i], half, one);
+#pragma GCC unroll 12
+    for (int i = 0; i < FMA_SUMS; i++)
+        all = vf32_add(all, sums[i]);
+    vf32_store(lanes, all);
+    return lanes[0] + lanes[1];
+}

@@ -1,0 +1,73 @@
+"""bench_stopped_check.py - stop `gathermm bench` on the way; write where it cannot; run it on a terminal."""
+# SPDX-License-Identifier: MIT
+import os
+import pty
+import resource
+import signal
+import stat
+import subprocess
+import time
+
+SHORT = ["gathermm", "bench", "--shape", "64,32,2,1", "--seconds", "0.001", "--tokens", "1", "--threads", "1",
+         "--formats", "f32,nvfp4", "--activations", "f32", "--in-cache"]
+
+
+def left():
+    return sorted(os.listdir("."))
+
+
+def stop(number):
+    words = ["gathermm", "bench", "--shape", "64,32,2,1", "--seconds", "60", "--threads", "1", "--in-cache", "--json",
+             "a.json", "--csv", "b.csv", "--plot", "c.svg"]
+    with subprocess.Popen(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and len(left()) < 3:
+            time.sleep(0.005)
+        hidden = [name.startswith(".") for name in left()]
+        process.send_signal(number)
+        output, errors = process.communicate()
+    print(f"ended by signal {-process.returncode}; hidden on the way: {hidden}; stdout '{output}', "
+          f"stderr '{errors.strip()}'; left: {left()}")
+
+
+def draw(term):
+    """What a benchmark writes on a terminal."""
+    main, terminal = pty.openpty()
+    with subprocess.Popen(SHORT, stdout=subprocess.DEVNULL, stderr=terminal, env={**os.environ, "TERM": term}):
+        os.close(terminal)
+        drawn = b""
+        while True:
+            try:
+                piece = os.read(main, 4096)
+            except OSError:  # Linux's answer when the other side is closed
+                break
+            if not piece:
+                break
+            drawn += piece
+    os.close(main)
+    return drawn.decode()
+
+
+for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    stop(signal_number)
+
+limited = subprocess.run(SHORT + ["--json", "a.json", "--csv", "b.csv"], text=True, check=False, capture_output=True,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)))
+print(f"files of at most 100 bytes: [{limited.returncode}] {limited.stderr.strip()}; left: {left()}")
+for path in ("/dev/full", "missing/a.json", "."):
+    done = subprocess.run(SHORT + ["--json", path], text=True, check=False, capture_output=True)
+    print(f"{path}: [{done.returncode}] {done.stderr.strip()}; left: {left()}")
+
+# An older file is replaced through a link to it, with the permissions of a new file.
+os.umask(0o022)
+with open("old.json", "w", encoding="utf-8") as old:
+    old.write("[]")
+os.symlink("old.json", "link.json")
+done = subprocess.run(SHORT + ["--json", "link.json"], check=True, capture_output=True)
+print("replaced:", os.path.getsize("old.json") > 100, "a link still:", os.path.islink("link.json"),
+      oct(stat.S_IMODE(os.stat("old.json").st_mode)), left())
+print("nothing on stderr of a pipe:", done.stderr == b"")
+
+bar = draw("xterm")
+print("bar:", "0 of 2 rows" in bar, "2 of 2 rows" in bar, "newline:", "\n" in bar, "wiped:",
+      not bar.split("\r")[-2].strip())
+print("dumb:", repr(draw("dumb")))

@@ -1,0 +1,49 @@
+/* check_descriptor.c - every kernel says all that the planner needs. */
+/* SPDX-License-Identifier: MIT */
+#include "cmocka_test.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu/cpu.h"
+#include "kernel_check.h"
+
+/* Is there a kernel that runs everywhere and does this with f32? */
+static bool portable(const char *body)
+{
+    for (size_t i = 0; gmm_kernels[i]; i++)
+        if (!strcmp(gmm_kernels[i]->body, body) && !strcmp(gmm_kernels[i]->reads, "f32") && !gmm_kernels[i]->needs)
+            return true;
+    return false;
+}
+
+void check_descriptor(void **state)
+{
+    gmm_random random;
+    const gmm_kernel *kernel = check_begin(state, "descriptor", &random);
+    bool dot = !strcmp(kernel->body, "dot"), outer = !strcmp(kernel->body, "outer");
+    bool decode = !strcmp(kernel->body, "decode");
+    gmm_weights weights;
+    char name[128];
+
+    check_case("descriptor");
+    snprintf(name, sizeof name, "%s_%s_", kernel->body, kernel->reads);
+    if (strncmp(kernel->name, name, strlen(name)) != 0)
+        check_fail("its name does not begin with %s", name);
+    for (size_t i = 0; gmm_kernels[i]; i++)
+        if (gmm_kernels[i] != kernel && !strcmp(gmm_kernels[i]->name, kernel->name))
+            check_fail("another kernel has this name");
+    if (dot + outer + decode != 1)
+        check_fail("its body is %s", kernel->body);
+    if (dot != (kernel->dot != NULL) || outer != (kernel->outer != NULL) || outer != (kernel->pack != NULL) ||
+        (decode && !kernel->decode) || (outer && kernel->decode) || (!dot && kernel->arrange))
+        check_fail("it lacks what its body does, or does what its body does not");
+    if (!check_weights_at(kernel, 0, &weights) || (outer && strcmp(kernel->reads, "f32") != 0))
+        check_fail("it reads %s", kernel->reads);
+    if (kernel->needs >> GMM_CPU_COUNT)
+        check_fail("it needs features that no CPU has");
+    if (kernel->mr < 1 || kernel->mr > GMM_MAX_MR || kernel->nr < 1 || kernel->nr > GMM_PANEL)
+        check_fail("it holds %d rows and %d columns", (int)kernel->mr, (int)kernel->nr);
+    if (!portable("dot") || !portable("outer"))
+        check_fail("nothing would be left on a CPU without it");
+}
