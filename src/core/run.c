@@ -117,17 +117,23 @@ static gmm_rows weight_rows(const run_job *job, gmm_weights_offsets matrix, int6
     return rows;
 }
 
-/* Store results of one row, columns [column, column + count) of the product. */
-static void store(const run_job *job, const gmm_item *item, int64_t row, int64_t column, int64_t count,
-                  const float *values)
+/* Where row number `row` of an item begins in the output. */
+static char *out_row(const run_job *job, const gmm_item *item, int64_t row)
 {
     const gmm_view *out = job->out;
     int32_t batch_ndim = job->call->batch_ndim;
     int64_t m, product = product_of(job, item, row, &m);
-    int64_t offset = gmm_view_offset(out, batch_ndim, product) + m * out->strides[batch_ndim] +
-                     column * out->strides[batch_ndim + 1];
 
-    gmm_store_run(out->dtype, values, count, gmm_view_at(out, offset), out->strides[batch_ndim + 1]);
+    return gmm_view_at(out, gmm_view_offset(out, batch_ndim, product) + m * out->strides[batch_ndim]);
+}
+
+/* Store results of one row, columns [column, column + count) of the product. */
+static void store(const run_job *job, char *row, int64_t column, int64_t count, const float *values)
+{
+    const gmm_view *out = job->out;
+    int64_t stride = out->strides[out->ndim - 1];
+
+    gmm_store_run(out->dtype, values, count, row + column * stride * out->element_bytes, stride);
 }
 
 /* ---- the dot body: few rows, weights that run along K ---- */
@@ -149,9 +155,11 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
     gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
     float *out = scratch + plan->dot_rows * call->k, *panel = out + plan->dot_rows * DOT_COLUMNS;
     const float *x[GMM_MOST_DOT_ROWS];
+    char *to[GMM_MOST_DOT_ROWS];
 
     for (int64_t r = 0; r < item->rows; r++) {
         float *buffer = scratch + r * call->k;
+        to[r] = out_row(job, item, r);
         x[r] = lhs_floats(job, lhs_row(job, item, r), 0, call->k, buffer);
         if (plan->dot->arrange)
             x[r] = plan->dot->arrange(&call->weights, x[r], call->k, buffer);
@@ -175,7 +183,7 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
                 plan->decode(&call->weights, weight_row(job, matrix, column + i), 0, call->k, panel + i * call->k);
         plan->dot->dot(&dot);
         for (int64_t r = 0; r < item->rows; r++)
-            store(job, item, r, column, columns, out + r * DOT_COLUMNS);
+            store(job, to[r], column, columns, out + r * DOT_COLUMNS);
     }
 }
 
@@ -199,8 +207,16 @@ static int64_t packed_floats(int64_t k, int64_t rows, int64_t tiles, int64_t cla
 typedef struct {
     int64_t block, classes;
     int64_t a_block; /* a block of packed lhs; blocks lie one after the other */
-    int64_t sums, tree, panel, pieces, out, all;
+    int64_t sums, tree, panel, codes, pieces;
+    int64_t out; /* then the addresses of the rows of the output */
+    int64_t all;
 } outer_layout;
+
+/* Does the outer body decode one class of a panel at a time? */
+static bool class_by_class(const gmm_call *call, const gmm_plan *plan)
+{
+    return call->dot && plan->decoder && plan->decoder->class_decode;
+}
 
 static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, outer_layout *layout)
 {
@@ -213,9 +229,14 @@ static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, ou
         return true;
     layout->tree = layout->sums + (blocks > 1 ? classes * sums : 0);
     layout->panel = layout->tree + GMM_TREE_LEVELS * sums;
-    layout->pieces = layout->panel + packed_floats(block, GMM_PANEL, 1, classes);
+    layout->codes = layout->panel + packed_floats(block, GMM_PANEL, 1, classes);
+    layout->pieces = layout->codes;
+    if (class_by_class(call, plan)) {
+        layout->codes = layout->panel + block / GMM_CLASSES * GMM_PANEL;
+        layout->pieces = layout->codes + plan->decoder->class_bytes(&call->weights, block) / (int64_t)sizeof(float);
+    }
     layout->out = layout->pieces + GMM_MAX_MR * PIECE;
-    layout->all = layout->out + sums;
+    layout->all = layout->out + sums + rows * (int64_t)(sizeof(char *) / sizeof(float));
     return false;
 }
 
@@ -261,7 +282,8 @@ static void pack_lhs(const run_job *job, const gmm_item *item, const outer_layou
     }
 }
 
-/* Pack elements [k, k + count) of 16 columns that run along K, of which `columns` are there; the rest become zeros. */
+/* Pack elements [k, k + count) of up to 16 columns that run along K; nobody looks at the sums of those that are
+ * missing. */
 static void pack_columns(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
                          int64_t count, float *pieces, float *panel)
 {
@@ -290,21 +312,17 @@ static void pack_columns(const run_job *job, gmm_weights_offsets matrix, int64_t
     }
 }
 
-/* Decode block [k, k + count) of columns [column, column + columns) into a panel; columns that are not there are zero.
- */
+/* Decode block [k, k + count) of columns [column, column + columns) into a panel. */
 static void pack_panel(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
                        int64_t count, float *pieces, float *panel)
 {
     if (job->call->dot) {
-        for (int64_t c = 0; c < GMM_PANEL; c += GMM_MAX_MR)
-            pack_columns(job, matrix, column + c, columns < c ? 0 : minimum(columns - c, GMM_MAX_MR), k, count, pieces,
-                         panel + c);
+        for (int64_t c = 0; c < columns; c += GMM_MAX_MR)
+            pack_columns(job, matrix, column + c, minimum(columns - c, GMM_MAX_MR), k, count, pieces, panel + c);
         return;
     }
     for (int64_t i = 0; i < count; i++, panel += GMM_PANEL) {
         job->plan->decode(&job->call->weights, weight_row(job, matrix, k + i), column, columns, panel);
-        for (int64_t c = columns; c < GMM_PANEL; c++)
-            panel[c] = 0;
     }
 }
 
@@ -338,41 +356,66 @@ static void look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t c
     gmm_ahead_row(ahead);
 }
 
-static void outer_item(const run_job *job, const gmm_item *item, float *scratch)
+/* One panel of the result: columns [column, column + columns) of an item's rows, into scratch. `left` is the number of
+ * columns from `column` to the item's end. */
+static void outer_panel(const run_job *job, const gmm_item *item, const outer_layout *layout, float *scratch,
+                        gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t left)
 {
     const gmm_call *call = job->call;
-    gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
-    outer_layout layout;
+    const gmm_kernel *decoder = job->plan->decoder;
+    bool by_class = class_by_class(call, job->plan);
+    gmm_class_codes codes = {.weights = &call->weights, .columns = columns, .panel = (char *)(scratch + layout->codes)};
     gmm_ahead ahead;
 
-    lay_out(call, job->plan, item->rows, &layout);
+    for (int64_t k = 0; k < call->k; k += layout->block) {
+        int64_t count = minimum(layout->block, call->k - k), next = k + count;
+        if (by_class) {
+            codes.w = weight_rows(job, matrix, column);
+            codes.begin = k;
+            codes.k = count;
+            decoder->class_fill(&codes);
+        } else {
+            pack_panel(job, matrix, column, columns, k, count, scratch + layout->pieces, scratch + layout->panel);
+        }
+        if (next < call->k)
+            look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), &ahead);
+        else
+            look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, left - GMM_PANEL), 0,
+                       minimum(layout->block, call->k), &ahead);
+        job->plan->outer->outer(&(gmm_outer){
+            .rows = item->rows,
+            .classes = layout->classes,
+            .k = count,
+            .a = scratch + k / layout->block * layout->a_block,
+            .b = scratch + layout->panel,
+            .codes = by_class ? &codes : NULL,
+            .class_decode = by_class ? decoder->class_decode : NULL,
+            .sums = scratch + layout->sums,
+            .tree = scratch + layout->tree,
+            .first = k == 0,
+            .last = next == call->k,
+            .out = scratch + layout->out,
+            .ahead = &ahead,
+        });
+    }
+}
+
+static void outer_item(const run_job *job, const gmm_item *item, float *scratch)
+{
+    gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
+    outer_layout layout;
+    char **to;
+
+    lay_out(job->call, job->plan, item->rows, &layout);
+    to = (char **)(void *)(scratch + layout.out + item->rows * GMM_PANEL);
+    for (int64_t r = 0; r < item->rows; r++)
+        to[r] = out_row(job, item, r);
     pack_lhs(job, item, &layout, scratch + layout.pieces, scratch);
     for (int64_t c = 0; c < item->columns; c += GMM_PANEL) {
         int64_t column = item->column + c, columns = minimum(GMM_PANEL, item->columns - c);
-        for (int64_t k = 0; k < call->k; k += layout.block) {
-            int64_t count = minimum(layout.block, call->k - k), next = k + count;
-            pack_panel(job, matrix, column, columns, k, count, scratch + layout.pieces, scratch + layout.panel);
-            if (next < call->k)
-                look_ahead(job, matrix, column, columns, next, minimum(layout.block, call->k - next), &ahead);
-            else
-                look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, item->columns - c - GMM_PANEL), 0,
-                           minimum(layout.block, call->k), &ahead);
-            job->plan->outer->outer(&(gmm_outer){
-                .rows = item->rows,
-                .classes = layout.classes,
-                .k = count,
-                .a = scratch + k / layout.block * layout.a_block,
-                .b = scratch + layout.panel,
-                .sums = scratch + layout.sums,
-                .tree = scratch + layout.tree,
-                .first = k == 0,
-                .last = next == call->k,
-                .out = scratch + layout.out,
-                .ahead = &ahead,
-            });
-        }
+        outer_panel(job, item, &layout, scratch, matrix, column, columns, item->columns - c);
         for (int64_t r = 0; r < item->rows; r++)
-            store(job, item, r, column, columns, scratch + layout.out + r * GMM_PANEL);
+            store(job, to[r], column, columns, scratch + layout.out + r * GMM_PANEL);
     }
 }
 
@@ -385,7 +428,7 @@ static void zero_item(const run_job *job, const gmm_item *item)
 
     for (int64_t r = 0; r < item->rows; r++)
         for (int64_t c = 0; c < item->columns; c += GMM_PANEL)
-            store(job, item, r, item->column + c, minimum(GMM_PANEL, item->columns - c), zeros);
+            store(job, out_row(job, item, r), item->column + c, minimum(GMM_PANEL, item->columns - c), zeros);
 }
 
 static void work(void *arg, int64_t worker)

@@ -87,6 +87,17 @@ static inline void gmm_ahead_row(gmm_ahead *ahead)
     ahead->parts[ahead->part].rows--;
 }
 
+/* A panel of GMM_PANEL columns of weights that run along K, still in codes: one block of K, lanes along N. A format
+ * that can decode a class of it at a time needs no f32 panel, whose way through the second-level cache takes a third of
+ * a cycle a weight. */
+typedef struct gmm_class_codes {
+    const gmm_weights *weights;
+    gmm_rows w;       /* weight rows */
+    int64_t columns;  /* 1 to GMM_PANEL: how many there are; panel columns past them get anything */
+    int64_t begin, k; /* elements [begin, begin + k) of each row; begin is a multiple of 128 */
+    char *panel;      /* class_bytes() of a block, aligned to 64 bytes */
+} gmm_class_codes;
+
 /* One call of an outer kernel: rows x GMM_PANEL sums over one block of K. Rows are cut into tiles of nearly equal
  * height (gmm_tile_begin). Each class is taken for all tiles before the next, so that its weights stay in the
  * first-level cache. */
@@ -95,9 +106,12 @@ typedef struct gmm_outer {
     int64_t classes; /* GMM_CLASSES or 1 */
     int64_t k;       /* elements in this block; a multiple of 16 unless it is the last */
     const float *a;  /* packed lhs: tile after tile, in it class after class, element after element, row after row */
-    const float *b;  /* packed weights: class after class, element after element, GMM_PANEL columns each */
-    float *sums;     /* [classes][rows][GMM_PANEL]: class sums between blocks; not touched if first and last */
-    float *tree;     /* [GMM_TREE_LEVELS][rows][GMM_PANEL]: scratch */
+    float *b; /* packed weights: class after class, element after element, GMM_PANEL columns each; or, with codes,
+                 room for one class */
+    const gmm_class_codes *codes; /* NULL: b has all */
+    void (*class_decode)(const gmm_class_codes *codes, int64_t c, float *to);
+    float *sums; /* [classes][rows][GMM_PANEL]: class sums between blocks; not touched if first and last */
+    float *tree; /* [GMM_TREE_LEVELS][rows][GMM_PANEL]: scratch */
     bool first, last;
     float *out;       /* [rows][GMM_PANEL]: written when last */
     gmm_ahead *ahead; /* never NULL */
@@ -131,6 +145,12 @@ typedef struct gmm_kernel {
      * itself. NULL: always x itself. buffer may be x. */
     const float *(*arrange)(const gmm_weights *weights, const float *x, int64_t k, float *buffer);
     gmm_decode *decode;
+
+    /* NULL: weights for the outer body are decoded and packed into a panel of f32. Else: the bytes of a panel of codes,
+     * for a block of k; fill it; decode class c of it: to[i][GMM_PANEL] for element c + GMM_CLASSES i. */
+    int64_t (*class_bytes)(const gmm_weights *weights, int64_t k);
+    void (*class_fill)(const gmm_class_codes *codes);
+    void (*class_decode)(const gmm_class_codes *codes, int64_t c, float *to);
 
     void (*outer)(const gmm_outer *call);
     void (*pack)(const gmm_pack *call);

@@ -41,33 +41,41 @@ static inline vf32 unmix(vf32 v)
     return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15), v);
 }
 
-/* Two bytes that hold code i, from byte `skip` + bits * i / 8 of 16 bytes, shifted down; bits is 3, 5 or 6 and a
- * constant, as `skip` is. (vpmultishiftqb does this for 3 bits at once, but on the port of the table permutations,
- * which is the busy one.) */
-static inline __attribute__((always_inline)) __m512i sixteen_of_bytes(__m128i bytes, int bits, int skip)
+/* Eight codes of 3 bits fit into the 32 bits that begin at their own byte; the second eight begin at bit `second` of
+ * theirs. */
+static inline __attribute__((always_inline)) __m512i sixteen_3_bit(const uint8_t *first_eight,
+                                                                   const uint8_t *second_eight, int second)
 {
-#define PAIR(i) (0x8080 << 16 | (skip + bits * (i) / 8 + 1) << 8 | (skip + bits * (i) / 8))
+    uint32_t low, high;
+
+    memcpy(&low, first_eight, 4);
+    memcpy(&high, second_eight, 4);
+    return _mm512_srlv_epi32(_mm512_mask_set1_epi32(_mm512_set1_epi32((int)low), 0xff00, (int)high),
+                             _mm512_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21, second, second + 3, second + 6, second + 9,
+                                               second + 12, second + 15, second + 18, second + 21));
+}
+
+/* Two bytes that hold code i, from byte `skip` + bits * i / 8 of 16 bytes, shifted down; bits is 5 or 6 and a constant,
+ * as `skip` is. */
+static inline __attribute__((always_inline)) __m512i sixteen_of_bytes(const uint8_t *from, int bits, int skip)
+{
+#define PAIR(i) (0x8080u << 16 | (unsigned)(skip + bits * (i) / 8 + 1) << 8 | (unsigned)(skip + bits * (i) / 8))
+#define LANES(of)                                                                                                      \
+    _mm512_setr_epi32((int)of(0), (int)of(1), (int)of(2), (int)of(3), (int)of(4), (int)of(5), (int)of(6), (int)of(7),  \
+                      (int)of(8), (int)of(9), (int)of(10), (int)of(11), (int)of(12), (int)of(13), (int)of(14),         \
+                      (int)of(15))
 #define SHIFT(i) (bits * (i) % 8)
-    const __m512i pairs =
-        _mm512_setr_epi32((int)PAIR(0u), (int)PAIR(1u), (int)PAIR(2u), (int)PAIR(3u), (int)PAIR(4u), (int)PAIR(5u),
-                          (int)PAIR(6u), (int)PAIR(7u), (int)PAIR(8u), (int)PAIR(9u), (int)PAIR(10u), (int)PAIR(11u),
-                          (int)PAIR(12u), (int)PAIR(13u), (int)PAIR(14u), (int)PAIR(15u));
-    const __m512i shifts =
-        _mm512_setr_epi32(SHIFT(0), SHIFT(1), SHIFT(2), SHIFT(3), SHIFT(4), SHIFT(5), SHIFT(6), SHIFT(7), SHIFT(8),
-                          SHIFT(9), SHIFT(10), SHIFT(11), SHIFT(12), SHIFT(13), SHIFT(14), SHIFT(15));
+    __m512i bytes = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)from));
+
+    return _mm512_srlv_epi32(_mm512_shuffle_epi8(bytes, LANES(PAIR)), LANES(SHIFT));
 #undef PAIR
 #undef SHIFT
-    return _mm512_srlv_epi32(_mm512_shuffle_epi8(_mm512_broadcast_i32x4(bytes), pairs), shifts);
+#undef LANES
 }
 
 static inline __m128i load_16_bytes(const uint8_t *from)
 {
     return _mm_loadu_si128((const __m128i *)(const void *)from);
-}
-
-static inline __m128i load_8_bytes(const uint8_t *from)
-{
-    return _mm_loadl_epi64((const __m128i *)(const void *)from);
 }
 
 /* ---- scales ---- */

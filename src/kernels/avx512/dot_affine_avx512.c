@@ -15,15 +15,21 @@ static inline vf32 numbers_from(float first)
     return _mm512_add_ps(_mm512_set1_ps(first), _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
 }
 
+/* 0 to period - 1, again and again: a table that does not look at the bits above a code. */
+static inline vf32 numbers_repeating(int period)
+{
+    return period == 4 ? _mm512_setr_ps(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3)
+                       : _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+
 static inline __attribute__((always_inline)) group group_begin(int bits, float scale, float bias)
 {
     __m512 a = _mm512_set1_ps(scale), b = _mm512_set1_ps(bias);
 
     switch (bits) {
     case 2:
-        return (group){.a = _mm512_fmadd_ps(a, _mm512_setr_ps(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3), b)};
     case 3:
-        return (group){.a = _mm512_fmadd_ps(a, _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7), b)};
+        return (group){.a = _mm512_fmadd_ps(a, numbers_repeating(1 << bits), b)};
     case 4:
         return (group){.a = _mm512_fmadd_ps(a, numbers_from(0), b)};
     case 5:
@@ -44,20 +50,20 @@ static inline __attribute__((always_inline)) void group_weights(int bits, const 
         weights[1] = _mm512_permutexvar_ps(sixteen_2_bit(codes + 4), of->a);
         break;
     case 3:
-        weights[0] = _mm512_permutexvar_ps(sixteen_of_bytes(load_8_bytes(codes), 3, 0), of->a);
-        weights[1] = _mm512_permutexvar_ps(sixteen_of_bytes(load_8_bytes(codes + 4), 3, 2), of->a);
+        weights[0] = _mm512_permutexvar_ps(sixteen_3_bit(codes, codes + 3, 0), of->a);
+        weights[1] = _mm512_permutexvar_ps(sixteen_3_bit(codes + 6, codes + 8, 8), of->a);
         break;
     case 4:
         weights[0] = _mm512_permutexvar_ps(sixteen_4_bit_mixed(codes), of->a);
         weights[1] = _mm512_permutexvar_ps(sixteen_4_bit_mixed(codes + 8), of->a);
         break;
     case 5:
-        weights[0] = _mm512_permutex2var_ps(of->a, sixteen_of_bytes(load_16_bytes(codes), 5, 0), of->b);
-        weights[1] = _mm512_permutex2var_ps(of->a, sixteen_of_bytes(load_16_bytes(codes + 4), 5, 6), of->b);
+        weights[0] = _mm512_permutex2var_ps(of->a, sixteen_of_bytes(codes, 5, 0), of->b);
+        weights[1] = _mm512_permutex2var_ps(of->a, sixteen_of_bytes(codes + 4, 5, 6), of->b);
         break;
     case 6: {
-        __m512i low = _mm512_and_si512(sixteen_of_bytes(load_16_bytes(codes), 6, 0), mask);
-        __m512i high = _mm512_and_si512(sixteen_of_bytes(load_16_bytes(codes + 8), 6, 4), mask);
+        __m512i low = _mm512_and_si512(sixteen_of_bytes(codes, 6, 0), mask);
+        __m512i high = _mm512_and_si512(sixteen_of_bytes(codes + 8, 6, 4), mask);
         weights[0] = _mm512_fmadd_ps(of->a, _mm512_cvtepi32_ps(low), of->b);
         weights[1] = _mm512_fmadd_ps(of->a, _mm512_cvtepi32_ps(high), of->b);
         break;
@@ -90,7 +96,25 @@ static inline void group_scales(int variant, const gmm_weights *weights, gmm_row
 #define DOT_NR 4
 #define DOT_CASES DOT_CASE(1) DOT_CASE(2) DOT_CASE(3) DOT_CASE(4)
 #define GROUP_STEP 32
+#define GROUP_SIZE(weights) ((weights)->group_size)
 #include "kernels/bodies/dot_grouped_body.h"
+
+static inline __attribute__((always_inline)) vf32 column_weights(int bits, __m512i codes, vf32 scales, vf32 biases)
+{
+    vf32 numbers;
+
+    if (bits <= 3)
+        numbers = _mm512_permutexvar_ps(codes, numbers_repeating(1 << bits));
+    else if (bits == 4)
+        numbers = _mm512_permutexvar_ps(codes, numbers_from(0));
+    else if (bits == 5)
+        numbers = _mm512_permutex2var_ps(numbers_from(0), codes, numbers_from(16));
+    else
+        numbers = _mm512_cvtepi32_ps(_mm512_and_si512(codes, _mm512_set1_epi32((1 << bits) - 1)));
+    return _mm512_fmadd_ps(scales, numbers, biases);
+}
+
+#include "kernels/avx512/class_codes_avx512_body.h"
 
 #define AFFINE_VARIANTS AFFINE(2) AFFINE(3) AFFINE(4) AFFINE(5) AFFINE(6) AFFINE(8)
 
@@ -118,6 +142,30 @@ static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64
     }
 }
 
+static void class_fill(const gmm_class_codes *codes)
+{
+    switch (codes->weights->bits) {
+#define AFFINE(bits)                                                                                                   \
+    case bits:                                                                                                         \
+        class_fill_variant(codes, bits);                                                                               \
+        break;
+        AFFINE_VARIANTS
+#undef AFFINE
+    }
+}
+
+static void class_decode(const gmm_class_codes *codes, int64_t c, float *to)
+{
+    switch (codes->weights->bits) {
+#define AFFINE(bits)                                                                                                   \
+    case bits:                                                                                                         \
+        class_decode_variant(codes, bits, c, to);                                                                      \
+        break;
+        AFFINE_VARIANTS
+#undef AFFINE
+    }
+}
+
 static const float *arrange(const gmm_weights *weights, const float *x, int64_t k, float *buffer)
 {
     return weights->bits == 4 ? arrange_variant(mix, x, k, buffer) : x;
@@ -134,4 +182,7 @@ const gmm_kernel gmm_dot_affine_avx512 = {
     .dot = dot,
     .arrange = arrange,
     .decode = decode,
+    .class_bytes = class_bytes,
+    .class_fill = class_fill,
+    .class_decode = class_decode,
 };

@@ -48,7 +48,17 @@ static inline void group_scales(int variant, const gmm_weights *weights, gmm_row
 #define DOT_NR 4
 #define DOT_CASES DOT_CASE(1) DOT_CASE(2) DOT_CASE(3) DOT_CASE(4)
 #define GROUP_STEP 32
+#define GROUP_SIZE(weights) 32
 #include "kernels/bodies/dot_grouped_body.h"
+
+static inline __attribute__((always_inline)) vf32 column_weights(int variant, __m512i codes, vf32 scales, vf32 biases)
+{
+    (void)variant;
+    (void)biases;
+    return _mm512_mul_ps(_mm512_permutexvar_ps(codes, e2m1_table()), scales);
+}
+
+#include "kernels/avx512/class_codes_avx512_body.h"
 
 static void dot(const gmm_dot *call)
 {
@@ -58,6 +68,16 @@ static void dot(const gmm_dot *call)
 static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out)
 {
     decode_variant(weights, 0, row, begin, count, out);
+}
+
+static void class_fill(const gmm_class_codes *codes)
+{
+    class_fill_variant(codes, 0);
+}
+
+static void class_decode(const gmm_class_codes *codes, int64_t c, float *to)
+{
+    class_decode_variant(codes, 0, c, to);
 }
 
 static const float *arrange(const gmm_weights *weights, const float *x, int64_t k, float *buffer)
@@ -77,4 +97,7 @@ const gmm_kernel gmm_dot_mxfp4_avx512 = {
     .dot = dot,
     .arrange = arrange,
     .decode = decode,
+    .class_bytes = class_bytes,
+    .class_fill = class_fill,
+    .class_decode = class_decode,
 };

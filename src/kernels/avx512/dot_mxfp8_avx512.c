@@ -57,6 +57,7 @@ static inline __attribute__((always_inline)) void group_scales(int variant, cons
 #define DOT_NR 4
 #define DOT_CASES DOT_CASE(1) DOT_CASE(2) DOT_CASE(3) DOT_CASE(4)
 #define GROUP_STEP 32
+#define GROUP_SIZE(weights) 32
 #include "kernels/bodies/dot_grouped_body.h"
 
 static bool all_fit(gmm_row row, int64_t first, int64_t count)

@@ -47,7 +47,17 @@ static inline void group_scales(int variant, const gmm_weights *weights, gmm_row
 #define DOT_NR 4
 #define DOT_CASES DOT_CASE(1) DOT_CASE(2) DOT_CASE(3) DOT_CASE(4)
 #define GROUP_STEP 16
+#define GROUP_SIZE(weights) 16
 #include "kernels/bodies/dot_grouped_body.h"
+
+static inline __attribute__((always_inline)) vf32 column_weights(int variant, __m512i codes, vf32 scales, vf32 biases)
+{
+    vf32 weights = _mm512_mul_ps(_mm512_permutexvar_ps(codes, e2m1_table()), scales);
+
+    return variant ? _mm512_mul_ps(weights, biases) : weights;
+}
+
+#include "kernels/avx512/class_codes_avx512_body.h"
 
 static void dot(const gmm_dot *call)
 {
@@ -60,6 +70,19 @@ static void dot(const gmm_dot *call)
 static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out)
 {
     decode_variant(weights, 1, row, begin, count, out);
+}
+
+static void class_fill(const gmm_class_codes *codes)
+{
+    class_fill_variant(codes, 1);
+}
+
+static void class_decode(const gmm_class_codes *codes, int64_t c, float *to)
+{
+    if (codes->weights->global == 1.0f)
+        class_decode_variant(codes, 0, c, to);
+    else
+        class_decode_variant(codes, 1, c, to);
 }
 
 static const float *arrange(const gmm_weights *weights, const float *x, int64_t k, float *buffer)
@@ -79,4 +102,7 @@ const gmm_kernel gmm_dot_nvfp4_avx512 = {
     .dot = dot,
     .arrange = arrange,
     .decode = decode,
+    .class_bytes = class_bytes,
+    .class_fill = class_fill,
+    .class_decode = class_decode,
 };

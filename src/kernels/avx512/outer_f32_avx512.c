@@ -13,7 +13,14 @@
     OUTER_CASE(4)                                                                                                      \
     OUTER_CASE(5)                                                                                                      \
     OUTER_CASE(6)                                                                                                      \
-    OUTER_CASE(7) OUTER_CASE(8) OUTER_CASE(9) OUTER_CASE(10) OUTER_CASE(11) OUTER_CASE(12) OUTER_CASE(13) OUTER_CASE(14)
+    OUTER_CASE(7)                                                                                                      \
+    OUTER_CASE(8)                                                                                                      \
+    OUTER_CASE(9)                                                                                                      \
+    OUTER_CASE(10)                                                                                                     \
+    OUTER_CASE(11)                                                                                                     \
+    OUTER_CASE(12)                                                                                                     \
+    OUTER_CASE(13)                                                                                                     \
+    OUTER_CASE(14)
 #include "kernels/bodies/outer_f32_body.h"
 
 extern const gmm_kernel gmm_outer_f32_avx512;

@@ -20,17 +20,17 @@ enum {
 static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, int variant, const float *const *x,
                                                            int rows, int64_t column, float *sums)
 {
-    int64_t size = call->weights->group_size, groups = call->k / size,
-            step_bytes = GROUP_STEP * group_bits(variant) / 8;
-    int64_t ahead = dot_ahead(call);
+    const int64_t size = GROUP_SIZE(call->weights), step_bytes = GROUP_STEP * group_bits(variant) / 8;
+    int64_t groups = call->k / size, at = 0, k = 0;
     float scales[DOT_NR][GROUPS_AHEAD], biases[DOT_NR][GROUPS_AHEAD];
     const uint8_t *codes[DOT_NR];
+    const char *next_tile;
     vf32 sum[DOT_MR][DOT_NR];
-    int64_t k = 0;
 
 #pragma GCC unroll 4
     for (int c = 0; c < DOT_NR; c++)
         codes[c] = (const uint8_t *)dot_weight_row(call, column + c).codes;
+    next_tile = (const char *)codes[0] + DOT_NR * call->w.code_bytes;
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
@@ -43,17 +43,16 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
         for (int64_t g = 0; g < count; g++) {
             group group_of[DOT_NR];
 #pragma GCC unroll 4
-            for (int c = 0; c < DOT_NR; c++) {
-                __builtin_prefetch(codes[c] + ahead);
+            for (int c = 0; c < DOT_NR; c++)
                 group_of[c] = group_begin(variant, scales[c][g], biases[c][g]);
-            }
-            for (int64_t end = k + size; k < end; k += GROUP_STEP) {
+            for (int64_t end = k + size; k < end; k += GROUP_STEP, at += step_bytes) {
                 vf32 weight[DOT_NR][GROUP_STEP / 16];
+                /* Rows lie one after the other, so the next tile's are one stream, DOT_NR times as fast. */
+                for (int64_t line = 0; line < DOT_NR * step_bytes; line += 64)
+                    __builtin_prefetch(next_tile + at * DOT_NR + line);
 #pragma GCC unroll 4
-                for (int c = 0; c < DOT_NR; c++) {
-                    group_weights(variant, &group_of[c], codes[c], weight[c]);
-                    codes[c] += step_bytes;
-                }
+                for (int c = 0; c < DOT_NR; c++)
+                    group_weights(variant, &group_of[c], codes[c] + at, weight[c]);
 #pragma GCC unroll 8
                 for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
@@ -76,7 +75,7 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
 static inline __attribute__((always_inline)) void decode_variant(const gmm_weights *weights, int variant, gmm_row row,
                                                                  int64_t begin, int64_t count, float *out)
 {
-    int64_t size = weights->group_size, bits = group_bits(variant), end = begin + count;
+    int64_t size = GROUP_SIZE(weights), bits = group_bits(variant), end = begin + count;
     const uint8_t *codes = (const uint8_t *)row.codes + begin / 8 * bits;
     float scales[GROUPS_AHEAD], biases[GROUPS_AHEAD];
 
