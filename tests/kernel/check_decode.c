@@ -107,8 +107,86 @@ void check_decode_codes(void **state)
         for (int64_t g = 0; quantized && !weights.format->has_biases && g < k / group; g++)
             rows[1].first[g] = (char)(g / groups_each);
         check_run(kernel, &weights, row, 0, k);
-        for (int64_t begin = 0, step = groups_each * group < 32 ? 32 : groups_each * group; begin < k; begin += step)
-            check_run(kernel, &weights, row, begin, step); /* a scale alone: bodies look for the largest */
+        /* Each scale alone: bodies look for the largest. */
+        int64_t step = groups_each * group < 32 ? 32 : groups_each * group;
+        for (int64_t begin = 0; weights.scales_dtype == GMM_U8 && begin < k; begin += step)
+            check_run(kernel, &weights, row, begin, step);
         free_row(rows);
     }
+}
+
+void check_class_fill(const gmm_kernel *decoder, gmm_class_codes *codes, gmm_guarded *panel)
+{
+    int64_t bytes = decoder->class_bytes(codes->weights, codes->k);
+
+    if (bytes % 64 != 0)
+        check_fail("a panel of codes of %lld bytes, which is no multiple of 64", (long long)bytes);
+    check_floats(panel, bytes / (int64_t)sizeof(float));
+    codes->panel = panel->data;
+    decoder->class_fill(codes);
+    if (!gmm_guarded_intact(panel))
+        check_fail("writes before its panel of codes");
+}
+
+/* All classes of a panel: what is decoded of the columns that are there is what the format decodes. */
+static void check_panel(const gmm_kernel *kernel, gmm_class_codes *codes)
+{
+    gmm_guarded panel, memory;
+    float *want = check_allocate(codes->columns * codes->k, sizeof(float));
+
+    check_class_fill(kernel, codes, &panel);
+    for (int64_t c = 0; c < codes->columns; c++)
+        codes->weights->format->decode(codes->weights, gmm_row_at(&codes->w, c), codes->begin, codes->k,
+                                       want + c * codes->k);
+    for (int64_t class = 0; class < GMM_CLASSES; class ++) {
+        int64_t length = gmm_class_length(codes->k, GMM_CLASSES, class);
+        float *to = check_floats(&memory, length * GMM_PANEL);
+        kernel->class_decode(codes, class, to);
+        for (int64_t i = 0; i < length; i++)
+            for (int64_t c = 0; c < codes->columns; c++)
+                if (!check_same(to[i * GMM_PANEL + c], want[c * codes->k + i * GMM_CLASSES + class]))
+                    check_fail("element %lld of class %lld, column %lld is %.9g, not %.9g", (long long)i,
+                               (long long)class, (long long)c, (double)to[i * GMM_PANEL + c],
+                               (double)want[c * codes->k + i * GMM_CLASSES + class]);
+        if (!gmm_guarded_intact(&memory))
+            check_fail("writes before its results");
+        gmm_guarded_free(&memory);
+    }
+    gmm_guarded_free(&panel);
+    free(want);
+}
+
+void check_decode_classes(void **state)
+{
+    gmm_random random;
+    const gmm_kernel *kernel = check_begin(state, "decode_classes", &random);
+    gmm_weights weights;
+    char text[128];
+
+    for (int i = 0; check_weights_at(kernel, i, &weights); i++)
+        for (int64_t groups = 1; groups <= 35; groups += groups < 20 ? 1 : 5) {
+            int64_t k = groups * weights.group_size;
+            gmm_class_codes codes = {.weights = &weights, .columns = gmm_random_between(&random, 1, GMM_PANEL)};
+            gmm_guard_side side = groups % 2 ? GMM_GUARD_AFTER : GMM_GUARD_BEFORE;
+            check_rows rows[3];
+            if (!check_weights_wanted(&random, i))
+                continue;
+            check_rows_make(&rows[0], &random, codes.columns, check_code_bytes(&weights, k), side, 0);
+            check_rows_make(&rows[1], &random, codes.columns, check_scale_bytes(&weights, k), side, 0);
+            check_rows_make(&rows[2], &random, codes.columns, check_bias_bytes(&weights, k), side, 0);
+            codes.w = (gmm_rows){
+                .first = {.codes = rows[0].first, .scales = rows[1].first, .biases = rows[2].first},
+                .code_bytes = rows[0].step,
+                .scale_bytes = rows[1].step,
+                .bias_bytes = rows[2].step,
+            };
+            for (int64_t c = 0; c < codes.columns; c++)
+                check_weights_fill(&random, &weights, CHECK_WILD, k, gmm_row_at(&codes.w, c));
+            codes.begin = gmm_random_between(&random, 0, (k - 1) / 128) * 128;
+            codes.k = k - codes.begin;
+            check_case("elements %lld to %lld, %lld columns, %s", (long long)codes.begin, (long long)(k - 1),
+                       (long long)codes.columns, check_weights_text(&weights, text, sizeof text));
+            check_panel(kernel, &codes);
+            free_row(rows);
+        }
 }

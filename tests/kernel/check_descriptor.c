@@ -38,6 +38,9 @@ void check_descriptor(void **state)
     if (dot != (kernel->dot != NULL) || outer != (kernel->outer != NULL) || outer != (kernel->pack != NULL) ||
         (decode && !kernel->decode) || (outer && kernel->decode) || (!dot && kernel->arrange))
         check_fail("it lacks what its body does, or does what its body does not");
+    if (!kernel->class_decode != !kernel->class_fill || !kernel->class_decode != !kernel->class_bytes ||
+        (kernel->class_decode && !kernel->decode))
+        check_fail("it decodes classes, but not all that belongs to it");
     if (!check_weights_at(kernel, 0, &weights) || (outer && strcmp(kernel->reads, "f32") != 0))
         check_fail("it reads %s", kernel->reads);
     if (kernel->needs >> GMM_CPU_COUNT)

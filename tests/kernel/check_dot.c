@@ -209,17 +209,31 @@ static void check_all(const gmm_kernel *kernel, gmm_random *random, const proble
     }
 }
 
-/* The outer body gives the same sums. */
+/* The outer body gives the same sums, from decoded weights and, if it can, from codes. */
 static void check_against_outer(const gmm_kernel *kernel, gmm_random *random, const problem *p)
 {
-    int64_t columns = p->columns < GMM_PANEL ? p->columns : GMM_PANEL, ends[4];
+    check_outer of = {
+        .kernel = check_sibling(kernel, "outer"),
+        .classes = GMM_CLASSES,
+        .k = p->k,
+        .rows = p->rows,
+        .columns = p->columns < GMM_PANEL ? p->columns : GMM_PANEL,
+        .x = p->plain,
+        .w = p->decoded_rows,
+        .weights = &p->weights,
+        .codes = p->w,
+    };
     float *out = check_allocate(p->rows * GMM_PANEL, sizeof(float));
+    int64_t ends[4];
 
-    check_outer_cut(random, p->k, ends);
-    check_outer_run(check_sibling(kernel, "outer"), random, GMM_CLASSES, p->k, p->rows, columns, p->plain,
-                    p->decoded_rows, ends, out);
-    for (int64_t r = 0; r < p->rows; r++)
-        check_all_same(p->want + r * p->columns, out + r * GMM_PANEL, columns, "the outer body has it");
+    for (int by_class = 0; by_class <= (kernel->class_decode != NULL); by_class++) {
+        of.decoder = by_class ? kernel : NULL;
+        check_outer_cut(random, p->k, by_class ? 128 : 16, ends);
+        check_outer_run(&of, random, ends, out);
+        for (int64_t r = 0; r < p->rows; r++)
+            check_all_same(p->want + r * p->columns, out + r * GMM_PANEL, of.columns,
+                           by_class ? "the outer body has it, class by class" : "the outer body has it");
+    }
     free(out);
 }
 
@@ -290,6 +304,7 @@ void check_dot_scales(void **state)
             place.scale = (uint8_t)scale;
             make_problem(&p, &random, kernel, &place);
             check_all(kernel, &random, &p);
+            check_against_outer(kernel, &random, &p);
             free_problem(&p);
         }
 }
@@ -314,6 +329,7 @@ void check_dot_shifts(void **state)
             p.columns = gmm_random_between(&random, 1, kernel->nr + 1);
             make_problem(&p, &random, kernel, &place);
             check_all(kernel, &random, &p);
+            check_against_outer(kernel, &random, &p);
             free_problem(&p);
         }
     }

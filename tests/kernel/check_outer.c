@@ -11,14 +11,14 @@
 static const int64_t lengths[] = {1,  2,  3,  5,  8,  9,  13, 15, 16,  17,  21,  24,  29,  31,  32,  33, 47,
                                   48, 49, 63, 64, 65, 79, 96, 97, 127, 128, 144, 145, 255, 256, 257, 544};
 
-void check_outer_cut(gmm_random *random, int64_t k, int64_t ends[4])
+void check_outer_cut(gmm_random *random, int64_t k, int64_t step, int64_t ends[4])
 {
-    int cuts = k > 16 ? (int)gmm_random_between(random, 0, 3) : 0;
+    int cuts = k > step ? (int)gmm_random_between(random, 0, 3) : 0;
     int64_t begin = 0;
 
     for (int i = 0; i < 4; i++) {
-        int64_t steps = (k - begin - 1) / 16; /* so that something is left for the last block */
-        begin = ends[i] = i < cuts && steps > 0 ? begin + 16 * gmm_random_between(random, 1, steps) : k;
+        int64_t steps = (k - begin - 1) / step; /* so that something is left for the last block */
+        begin = ends[i] = i < cuts && steps > 0 ? begin + step * gmm_random_between(random, 1, steps) : k;
     }
 }
 
@@ -139,19 +139,27 @@ static bool all_nan(const float *from, int64_t count)
     return true;
 }
 
-/* One block. `sums` and out are exactly as large as they may be. */
-static void run_block(const gmm_kernel *kernel, gmm_random *random, gmm_outer call, int64_t begin, int64_t columns,
-                      const float *const *x, const float *const *w)
+/* One block. All memory is just as large as it must be. */
+static void run_block(const check_outer *of, gmm_random *random, gmm_outer call, int64_t begin)
 {
-    gmm_guarded a, b, tree;
+    gmm_guarded a, b, tree, panel = {0};
     int64_t end = begin + call.k;
+    gmm_class_codes codes = {
+        .weights = of->weights, .w = of->codes, .columns = of->columns, .begin = begin, .k = call.k};
 
-    call.a = pack_lhs(kernel, random, &a, call.classes, begin, end, x, call.rows);
-    call.b = pack_panel(kernel, random, &b, call.classes, begin, end, w, columns);
+    call.a = pack_lhs(of->kernel, random, &a, call.classes, begin, end, of->x, call.rows);
+    if (of->decoder) {
+        check_class_fill(of->decoder, &codes, &panel);
+        call.b = check_floats(&b, gmm_class_length(call.k, GMM_CLASSES, 0) * GMM_PANEL);
+        call.codes = &codes;
+        call.class_decode = of->decoder->class_decode;
+    } else {
+        call.b = pack_panel(of->kernel, random, &b, call.classes, begin, end, of->w, of->columns);
+    }
     call.tree = check_floats(&tree, (int64_t)GMM_TREE_LEVELS * call.rows * GMM_PANEL);
     gmm_ahead ahead = random_ahead(random, a.map);
     call.ahead = &ahead;
-    kernel->outer(&call);
+    of->kernel->outer(&call);
     check_ahead(&ahead);
     if (!call.last && !all_nan(call.out, call.rows * GMM_PANEL))
         check_fail("writes out before the last block");
@@ -160,57 +168,85 @@ static void run_block(const gmm_kernel *kernel, gmm_random *random, gmm_outer ca
     gmm_guarded_free(&a);
     gmm_guarded_free(&b);
     gmm_guarded_free(&tree);
+    gmm_guarded_free(&panel);
 }
 
-void check_outer_run(const gmm_kernel *kernel, gmm_random *random, int64_t classes, int64_t k, int64_t rows,
-                     int64_t columns, const float *const *x, const float *const *w, const int64_t *ends, float *out)
+void check_outer_run(const check_outer *of, gmm_random *random, const int64_t *ends, float *out)
 {
     gmm_guarded sums, result;
-    float *sums_at = check_floats(&sums, classes * rows * GMM_PANEL);
-    float *result_at = check_floats(&result, rows * GMM_PANEL);
+    float *sums_at = check_floats(&sums, of->classes * of->rows * GMM_PANEL);
+    float *result_at = check_floats(&result, of->rows * GMM_PANEL);
 
-    for (int64_t begin = 0, block = 0; begin < k; begin = ends[block++])
-        run_block(kernel, random,
+    for (int64_t begin = 0, block = 0; begin < of->k; begin = ends[block++])
+        run_block(of, random,
                   (gmm_outer){
-                      .rows = rows,
-                      .classes = classes,
+                      .rows = of->rows,
+                      .classes = of->classes,
                       .k = ends[block] - begin,
                       .sums = sums_at,
                       .first = begin == 0,
-                      .last = ends[block] == k,
+                      .last = ends[block] == of->k,
                       .out = result_at,
                   },
-                  begin, columns, x, w);
+                  begin);
     if (!gmm_guarded_intact(&sums) || !gmm_guarded_intact(&result))
         check_fail("writes before its sums or results");
-    memcpy(out, result_at, (size_t)(rows * GMM_PANEL) * sizeof(float));
+    memcpy(out, result_at, (size_t)(of->rows * GMM_PANEL) * sizeof(float));
     gmm_guarded_free(&sums);
     gmm_guarded_free(&result);
 }
 
 /* What must come out: with classes, what the dot body gives; without, the sum of the contract. */
-static void outer_want(const gmm_kernel *kernel, int64_t classes, int64_t k, int64_t rows, int64_t columns,
-                       const float *const *x, const float *const *w, float *want)
+static void outer_want(const check_outer *of, float *want)
 {
     static const gmm_weights f32 = {.format = &gmm_format_dense_f32, .dtype = GMM_F32, .code_stride = 1};
 
-    if (classes == 1) {
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t c = 0; c < columns; c++)
-                want[r * GMM_PANEL + c] = check_contract_sum(kernel->needs != 0, 1, k, x[r], w[c]);
+    if (of->classes == 1) {
+        for (int64_t r = 0; r < of->rows; r++)
+            for (int64_t c = 0; c < of->columns; c++)
+                want[r * GMM_PANEL + c] = check_contract_sum(of->kernel->needs != 0, 1, of->k, of->x[r], of->w[c]);
         return;
     }
-    check_sibling(kernel, "dot")
+    check_sibling(of->kernel, "dot")
         ->dot(&(gmm_dot){
             .weights = &f32,
-            .w = {.first.codes = w[0], .code_bytes = k * 4},
-            .rows = rows,
-            .columns = columns,
-            .k = k,
-            .x = x,
+            .w = {.first.codes = of->w[0], .code_bytes = of->k * (int64_t)sizeof(float)},
+            .rows = of->rows,
+            .columns = of->columns,
+            .k = of->k,
+            .x = of->x,
             .out = want,
             .out_stride = GMM_PANEL,
         });
+}
+
+/* All rows in one block, all rows in several, and one row alone. */
+static void check_cuts(const check_outer *of, gmm_random *random, check_values values)
+{
+    float *want = check_allocate(of->rows * GMM_PANEL, sizeof(float));
+    float *out = check_allocate(of->rows * GMM_PANEL, sizeof(float));
+    int64_t one = gmm_random_between(random, 0, of->rows - 1), ends[4];
+    check_outer alone = *of;
+
+    alone.rows = 1;
+    alone.x += one;
+    check_outer_cut(random, of->k, 16, ends);
+    check_case("%lld rows, %lld columns, %lld classes, k = %lld, cut at %lld, %lld, %lld, %s", (long long)of->rows,
+               (long long)of->columns, (long long)of->classes, (long long)of->k, (long long)ends[0], (long long)ends[1],
+               (long long)ends[2], check_values_text(values));
+    outer_want(of, want);
+    check_outer_run(of, random, &of->k, out);
+    for (int64_t r = 0; r < of->rows; r++) {
+        check_all_same(out + r * GMM_PANEL, want + r * GMM_PANEL, of->columns, "the contract says");
+        for (int64_t c = 0; c < of->columns && values == CHECK_TAME; c++)
+            check_bound(of->k, of->x[r], of->w[c], out[r * GMM_PANEL + c]);
+    }
+    check_outer_run(of, random, ends, want);
+    check_all_same(want, out, of->rows * GMM_PANEL, "without cuts");
+    check_outer_run(&alone, random, ends, want);
+    check_all_same(want, out + one * GMM_PANEL, GMM_PANEL, "among other rows");
+    free(want);
+    free(out);
 }
 
 static void check_shape(const gmm_kernel *kernel, gmm_random *random, int64_t k, int64_t rows, check_values values)
@@ -218,10 +254,7 @@ static void check_shape(const gmm_kernel *kernel, gmm_random *random, int64_t k,
     int64_t columns = gmm_random_chance(random, 70) ? GMM_PANEL : gmm_random_between(random, 1, GMM_PANEL);
     gmm_guarded memory[2];
     float *x = check_floats(&memory[0], rows * k), *w = check_floats(&memory[1], columns * k);
-    float *want = check_allocate(rows * GMM_PANEL, sizeof(float)),
-          *out = check_allocate(rows * GMM_PANEL, sizeof(float));
     const float **x_rows = check_allocate(rows, sizeof *x_rows), *w_rows[GMM_PANEL] = {0};
-    int64_t whole = k, ends[4], one = gmm_random_between(random, 0, rows - 1);
 
     check_floats_fill(random, values, rows * k, x);
     for (int64_t i = 0; i < columns * k; i++)
@@ -232,26 +265,16 @@ static void check_shape(const gmm_kernel *kernel, gmm_random *random, int64_t k,
         x_rows[r] = x + r * k;
     for (int64_t c = 0; c < columns; c++)
         w_rows[c] = w + c * k;
-    for (int64_t classes = 1; classes <= GMM_CLASSES; classes += GMM_CLASSES - 1) {
-        check_outer_cut(random, k, ends);
-        check_case("%lld rows, %lld columns, %lld classes, k = %lld, cut at %lld, %lld, %lld, %s", (long long)rows,
-                   (long long)columns, (long long)classes, (long long)k, (long long)ends[0], (long long)ends[1],
-                   (long long)ends[2], check_values_text(values));
-        outer_want(kernel, classes, k, rows, columns, x_rows, w_rows, want);
-        check_outer_run(kernel, random, classes, k, rows, columns, x_rows, w_rows, &whole, out);
-        for (int64_t r = 0; r < rows; r++) {
-            check_all_same(out + r * GMM_PANEL, want + r * GMM_PANEL, columns, "the contract says");
-            for (int64_t c = 0; c < columns && values == CHECK_TAME; c++)
-                check_bound(k, x_rows[r], w_rows[c], out[r * GMM_PANEL + c]);
-        }
-        check_outer_run(kernel, random, classes, k, rows, columns, x_rows, w_rows, ends, want);
-        check_all_same(want, out, rows * GMM_PANEL, "without cuts");
-        check_outer_run(kernel, random, classes, k, 1, columns, x_rows + one, w_rows, ends, want);
-        check_all_same(want, out + one * GMM_PANEL, GMM_PANEL, "among other rows");
-    }
+    for (int64_t classes = 1; classes <= GMM_CLASSES; classes += GMM_CLASSES - 1)
+        check_cuts(&(check_outer){.kernel = kernel,
+                                  .classes = classes,
+                                  .k = k,
+                                  .rows = rows,
+                                  .columns = columns,
+                                  .x = x_rows,
+                                  .w = w_rows},
+                   random, values);
     free(x_rows);
-    free(want);
-    free(out);
     gmm_guarded_free(&memory[0]);
     gmm_guarded_free(&memory[1]);
 }

@@ -114,7 +114,7 @@ static void print_list(const char *filter)
 /* What there is to check of a kernel. */
 static const struct {
     const char *name;
-    const char *body; /* NULL: any; "decode": whatever can decode */
+    const char *body; /* NULL: any; "decode", "class": whatever can decode, or a class at a time */
     CMUnitTestFunction run;
 } checks[] = {
     {"descriptor", NULL, check_descriptor},
@@ -127,6 +127,7 @@ static const struct {
     {"pack", "outer", check_pack},
     {"decode: every run", "decode", check_decode_runs},
     {"decode: every code", "decode", check_decode_codes},
+    {"decode: class by class", "class", check_decode_classes},
 };
 
 enum {
@@ -137,7 +138,8 @@ static bool applies(size_t check, const gmm_kernel *kernel)
 {
     const char *body = checks[check].body;
 
-    return !body || !strcmp(body, kernel->body) || (!strcmp(body, "decode") && kernel->decode);
+    return !body || !strcmp(body, kernel->body) || (!strcmp(body, "decode") && kernel->decode) ||
+           (!strcmp(body, "class") && kernel->class_decode);
 }
 
 static int run_checks(const gmm_kernel *const *kernels, int64_t count)

@@ -19,6 +19,7 @@ void check_outer_rows(void **state);
 void check_pack(void **state);
 void check_decode_runs(void **state);
 void check_decode_codes(void **state);
+void check_decode_classes(void **state);
 
 /* ---- the case in hand ---- */
 
@@ -115,12 +116,24 @@ float check_contract_sum(bool fma, int64_t classes, int64_t k, const float *x, c
 /* Fail unless a sum is as near to the exact one as any order of adding is. */
 void check_bound(int64_t k, const float *x, const float *w, float got);
 
-/* rows x columns sums by an outer kernel from f32 rows; blocks of K end at ends[0], ends[1], ..., k. out: [rows]
- * [GMM_PANEL]. `random` chooses what is fetched ahead, and how operands are cut while they are packed. */
-void check_outer_run(const gmm_kernel *kernel, gmm_random *random, int64_t classes, int64_t k, int64_t rows,
-                     int64_t columns, const float *const *x, const float *const *w, const int64_t *ends, float *out);
+/* Some rows times a panel of columns, by an outer kernel. */
+typedef struct check_outer {
+    const gmm_kernel *kernel;
+    int64_t classes, k, rows, columns;
+    const float *const *x, *const *w; /* rows of f32 */
+    const gmm_kernel *decoder;        /* NULL: w is packed. Else its codes are decoded a class at a time: */
+    const gmm_weights *weights;
+    gmm_rows codes;
+} check_outer;
 
-/* Random ends of blocks, multiples of 16, the last one k; ends has room for 4. */
-void check_outer_cut(gmm_random *random, int64_t k, int64_t ends[4]);
+/* Blocks of K end at ends[0], ends[1], ..., k. out: [rows][GMM_PANEL]. `random` chooses what is fetched ahead, and how
+ * operands are cut while they are packed. */
+void check_outer_run(const check_outer *of, gmm_random *random, const int64_t *ends, float *out);
+
+/* Random ends of blocks, multiples of `step`, the last one k; ends has room for 4. */
+void check_outer_cut(gmm_random *random, int64_t k, int64_t step, int64_t ends[4]);
+
+/* Memory for a panel of codes, as large as the decoder wants it, between poison and a guard page; filled. */
+void check_class_fill(const gmm_kernel *decoder, gmm_class_codes *codes, gmm_guarded *panel);
 
 #endif

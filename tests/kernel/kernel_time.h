@@ -14,12 +14,20 @@ enum {
     TIME_ROWS = 128    /* nor more rows */
 };
 
-/* A kernel at one shape. What a unit is depends on the body: a weight (dot, decode), a multiply-add (outer), an element
+typedef enum time_what {
+    TIME_DOT,    /* rows times weights in codes */
+    TIME_OUTER,  /* packed rows times a packed panel */
+    TIME_PANEL,  /* packed rows times weights in codes, class by class */
+    TIME_PACK,   /* rows of f32 into a panel */
+    TIME_DECODE, /* codes into rows of f32 */
+} time_what;
+
+/* A kernel at one shape. A unit of its work is a weight (dot, decode), a multiply-add (outer, panel) or an element
  * (pack). */
 typedef struct time_item {
     const gmm_kernel *kernel; /* NULL: portable C for the same work */
-    const char *what;         /* "dot", "outer", "pack" or "decode" */
-    gmm_weights weights;      /* dot, decode */
+    time_what what;
+    gmm_weights weights; /* dot, panel, decode; else its format is NULL */
     int64_t rows, k;
     bool from_memory;                  /* weights stream from memory; else they stay in the second-level cache */
     int64_t portable;                  /* number of the item that does the same in portable C */

@@ -2,7 +2,6 @@
 /* SPDX-License-Identifier: MIT */
 #define _DEFAULT_SOURCE /* _SC_LEVEL2_CACHE_SIZE, _SC_PHYS_PAGES */
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "gathermm/ceilings.h"
@@ -19,7 +18,7 @@ static int64_t add_item(item_list *list, const time_item *wanted)
 {
     for (int64_t i = 0; i < list->count; i++) {
         const time_item *item = &list->items[i];
-        if (item->kernel == wanted->kernel && !strcmp(item->what, wanted->what) && item->rows == wanted->rows &&
+        if (item->kernel == wanted->kernel && item->what == wanted->what && item->rows == wanted->rows &&
             item->k == wanted->k && item->from_memory == wanted->from_memory &&
             item->weights.format == wanted->weights.format && item->weights.bits == wanted->weights.bits)
             return i;
@@ -69,18 +68,22 @@ static void add_kernel(item_list *list, const gmm_kernel *kernel)
         for (int r = 0; kernel->dot && r < 4; r++)
             for (int memory = 1; memory >= 0; memory--)
                 add(list, (time_item){.kernel = kernel,
-                                      .what = "dot",
+                                      .what = TIME_DOT,
                                       .weights = weights,
                                       .rows = dot_rows[r],
                                       .k = TIME_K,
                                       .from_memory = memory});
+        for (int r = 0; kernel->class_decode && r < 4; r++)
+            add(list,
+                (time_item){
+                    .kernel = kernel, .what = TIME_PANEL, .weights = weights, .rows = outer_rows[r], .k = TIME_K});
         if (kernel->decode)
-            add(list, (time_item){.kernel = kernel, .what = "decode", .weights = weights, .k = TIME_K});
+            add(list, (time_item){.kernel = kernel, .what = TIME_DECODE, .weights = weights, .k = TIME_K});
     }
     for (int i = 0; kernel->outer && i < 8; i++)
-        add(list, (time_item){.kernel = kernel, .what = "outer", .rows = outer_rows[i % 4], .k = outer_k[i / 4]});
+        add(list, (time_item){.kernel = kernel, .what = TIME_OUTER, .rows = outer_rows[i % 4], .k = outer_k[i / 4]});
     if (kernel->pack)
-        add(list, (time_item){.kernel = kernel, .what = "pack", .rows = GMM_MAX_MR, .k = TIME_K});
+        add(list, (time_item){.kernel = kernel, .what = TIME_PACK, .rows = GMM_MAX_MR, .k = TIME_K});
 }
 
 static bool measure_ceiling(const char *name, double *best)

@@ -2,14 +2,20 @@
 /* SPDX-License-Identifier: MIT */
 #include <jansson.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "kernel_time.h"
+
+static const char *const whats[] = {
+    [TIME_DOT] = "dot", [TIME_OUTER] = "outer", [TIME_PANEL] = "panel", [TIME_PACK] = "pack", [TIME_DECODE] = "decode"};
+static const char *const units[] = {[TIME_DOT] = "weight",
+                                    [TIME_OUTER] = "multiply-add",
+                                    [TIME_PANEL] = "multiply-add",
+                                    [TIME_PACK] = "element",
+                                    [TIME_DECODE] = "weight"};
 
 /* What the table and the JSON say of an item. */
 typedef struct {
     char weights[32], shape[32];
-    const char *unit;
     time_summary cycles, ratio; /* for a unit; portable C's time through this one's */
     double bytes, operations;   /* a second */
     const char *ceiling;        /* the one that binds; NULL: none was measured */
@@ -20,9 +26,7 @@ static row make_row(const time_item *item, const time_item *items, const time_ce
 {
     const time_item *portable = &items[item->portable];
     double cycles[TIME_REPETITIONS], ratio[TIME_REPETITIONS];
-    row r = {.unit = !strcmp(item->what, "outer")  ? "multiply-add"
-                     : !strcmp(item->what, "pack") ? "element"
-                                                   : "weight"};
+    row r = {0};
 
     for (int i = 0; i < TIME_REPETITIONS; i++) {
         cycles[i] = item->seconds[i] * item->clock_hz[i];
@@ -44,7 +48,7 @@ static row make_row(const time_item *item, const time_item *items, const time_ce
                  (int)item->weights.bits, (int)item->weights.group_size);
     else
         snprintf(r.weights, sizeof r.weights, "%s", item->weights.format ? item->weights.format->name : "f32");
-    if (!strcmp(item->what, "decode"))
+    if (item->what == TIME_DECODE)
         snprintf(r.shape, sizeof r.shape, "K %lld", (long long)item->k);
     else
         snprintf(r.shape, sizeof r.shape, "%lld, K %lld", (long long)item->rows, (long long)item->k);
@@ -68,7 +72,7 @@ void time_print(const time_item *items, int64_t count, const time_ceilings *ceil
     printf(
         "One thread at %.2f GHz, by a chain of additions in each round; its own time, without other programs' turns.\n"
         "Medians of %d interleaved repetitions, +- half the distance of the quartiles. Cycles are for a weight (dot,\n"
-        "decode), a multiply-add (outer) or an element (pack). Ceilings: fma_f32 %s GFLOP/s, read %s GB/s.\n",
+        "decode), a multiply-add (outer, panel) or an element (pack). Ceilings: fma_f32 %s GFLOP/s, read %s GB/s.\n",
         ceilings->clock_hz * 1e-9, TIME_REPETITIONS, digits(ceilings->fma_flops * 1e-9, a),
         digits(ceilings->read_bytes * 1e-9, b));
     printf("Operands from cache take %lld KiB at most", (long long)ceilings->cache_bytes >> 10);
@@ -81,7 +85,7 @@ void time_print(const time_item *items, int64_t count, const time_ceilings *ceil
         if (!item->kernel)
             continue;
         row r = make_row(item, items, ceilings);
-        printf("%-20s %-6s %-22s %-12s %-6s %7s %5.1f%% %10s %5.1f%% %6s %7s", item->kernel->name, item->what,
+        printf("%-20s %-6s %-22s %-12s %-6s %7s %5.1f%% %10s %5.1f%% %6s %7s", item->kernel->name, whats[item->what],
                r.weights, r.shape, item->from_memory ? "memory" : "cache", digits(r.cycles.median, a),
                50 * r.cycles.spread, digits(r.ratio.median, b), 50 * r.ratio.spread, digits(r.bytes * 1e-9, c),
                digits(r.operations * 1e-9, d));
@@ -96,7 +100,7 @@ static json_t *row_json(const time_item *item, const row *r)
     json_t *object =
         json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f}", "kernel", item->kernel->name,
                   "does", item->what, "weights", r->weights, "rows", (json_int_t)item->rows, "k", (json_int_t)item->k,
-                  "from", item->from_memory ? "memory" : "cache", "unit", r->unit, "cycles", r->cycles.median,
+                  "from", item->from_memory ? "memory" : "cache", "unit", units[item->what], "cycles", r->cycles.median,
                   "cycles_spread", r->cycles.spread, "portable_ratio", r->ratio.median, "portable_ratio_spread",
                   r->ratio.spread, "gbytes_s", r->bytes * 1e-9, "gflop_s", r->operations * 1e-9);
 

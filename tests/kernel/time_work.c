@@ -158,109 +158,153 @@ static void call_dot(const time_item *item, time_memory *memory, const gmm_rows 
     kernel->dot(&dot);
 }
 
-static void call_decode(const time_item *item, time_memory *memory, const gmm_rows *w)
+/* Rows of weights into rows of f32, `stride` apart. */
+static void call_decode(const time_item *item, time_memory *memory, const gmm_rows *w, int64_t stride)
 {
     gmm_decode *decode = item->kernel ? item->kernel->decode : item->weights.format->decode;
 
     for (int64_t c = 0; c < TIME_COLUMNS; c++)
-        decode(&item->weights, gmm_row_at(w, c), 0, item->k, memory->panel);
+        decode(&item->weights, gmm_row_at(w, c), 0, item->k, memory->panel + c * stride);
 }
 
-static void call_outer(const time_item *item, time_memory *memory)
+/* With codes: those, decoded by `decoder`; else the packed panel. */
+static void call_outer(const time_item *item, time_memory *memory, const gmm_kernel *outer,
+                       const gmm_class_codes *codes, const gmm_kernel *decoder)
 {
     gmm_ahead nothing = {0};
 
     gmm_ahead_row(&nothing);
-    (item->kernel ? item->kernel : portable("outer"))
-        ->outer(&(gmm_outer){
-            .rows = item->rows,
-            .classes = GMM_CLASSES,
-            .k = item->k,
-            .a = memory->a,
-            .b = memory->b,
-            .sums = memory->sums,
-            .tree = memory->tree,
-            .first = true,
-            .last = true,
-            .out = memory->out,
-            .ahead = &nothing,
-        });
+    outer->outer(&(gmm_outer){
+        .rows = item->rows,
+        .classes = GMM_CLASSES,
+        .k = item->k,
+        .a = memory->a,
+        .b = memory->b,
+        .codes = codes,
+        .class_decode = decoder ? decoder->class_decode : NULL,
+        .sums = memory->sums,
+        .tree = memory->tree,
+        .first = true,
+        .last = true,
+        .out = memory->out,
+        .ahead = &nothing,
+    });
 }
 
-static void call_pack(const time_item *item, time_memory *memory)
+/* Rows of f32 at `from`, `count` of them, into a panel. */
+static void pack_16(const gmm_kernel *kernel, int64_t k, int64_t count, const float *from, float *to)
 {
-    const float *from[GMM_MAX_MR];
+    const float *rows[GMM_MAX_MR];
 
-    for (int64_t r = 0; r < item->rows; r++)
-        from[r] = memory->x + r * item->k;
-    (item->kernel ? item->kernel : portable("outer"))
-        ->pack(&(gmm_pack){
-            .rows = item->rows,
-            .classes = GMM_CLASSES,
-            .k = item->k,
-            .from = from,
-            .width = item->rows,
-            .stride = GMM_PANEL,
-            .class_stride = gmm_class_stride(item->k, GMM_CLASSES, GMM_PANEL),
-            .to = memory->packed,
-        });
+    for (int64_t r = 0; r < count; r++)
+        rows[r] = from + r * k;
+    kernel->pack(&(gmm_pack){
+        .rows = count,
+        .classes = GMM_CLASSES,
+        .k = k,
+        .from = rows,
+        .width = count,
+        .stride = GMM_PANEL,
+        .class_stride = gmm_class_stride(k, GMM_CLASSES, GMM_PANEL),
+        .to = to,
+    });
+}
+
+/* Weights in codes, prepared for the outer body and multiplied. */
+static void call_panel(const time_item *item, time_memory *memory, const gmm_rows *w)
+{
+    gmm_class_codes codes = {
+        .weights = &item->weights,
+        .w = *w,
+        .columns = TIME_COLUMNS,
+        .k = item->k,
+        .panel = (char *)memory->packed,
+    };
+
+    if (item->kernel) {
+        item->kernel->class_fill(&codes);
+        call_outer(item, memory, check_sibling(item->kernel, "outer"), &codes, item->kernel);
+        return;
+    }
+    call_decode(item, memory, w, item->k);
+    for (int64_t c = 0; c < GMM_PANEL; c += GMM_MAX_MR)
+        pack_16(portable("outer"), item->k, GMM_MAX_MR, memory->panel + c * item->k, memory->b + c);
+    call_outer(item, memory, portable("outer"), NULL, NULL);
+}
+
+static int64_t row_bytes(const time_item *item)
+{
+    return check_code_bytes(&item->weights, item->k) + check_scale_bytes(&item->weights, item->k) +
+           check_bias_bytes(&item->weights, item->k);
 }
 
 /* Weight rows of a sample: new ones from the stream, or the same ones from the cache again and again. */
 static gmm_rows sample_rows(const time_item *item, time_memory *memory, int64_t *count)
 {
-    int64_t row_bytes = check_code_bytes(&item->weights, item->k) + check_scale_bytes(&item->weights, item->k) +
-                        check_bias_bytes(&item->weights, item->k);
-    int64_t most = (item->from_memory ? memory->stream_bytes : memory->cache_bytes) / row_bytes;
+    int64_t bytes = row_bytes(item), most = (item->from_memory ? memory->stream_bytes : memory->cache_bytes) / bytes;
 
     *count = item->from_memory ? item->calls * TIME_COLUMNS : most;
     *count = (*count < most ? *count : most) / TIME_COLUMNS * TIME_COLUMNS;
     if (!item->from_memory)
         return weight_rows(item, memory->cache, *count);
-    if (memory->cursor + *count * row_bytes > memory->stream_bytes)
+    if (memory->cursor + *count * bytes > memory->stream_bytes)
         memory->cursor = 0;
     gmm_rows rows = weight_rows(item, memory->stream + memory->cursor, *count);
-    memory->cursor += (*count * row_bytes + 63) / 64 * 64;
+    memory->cursor += (*count * bytes + 63) / 64 * 64;
     return rows;
+}
+
+static void call_once(const time_item *item, time_memory *memory, const gmm_rows *w)
+{
+    const gmm_kernel *outer = item->kernel ? item->kernel : portable("outer");
+
+    switch (item->what) {
+    case TIME_DOT:
+        call_dot(item, memory, w);
+        break;
+    case TIME_DECODE:
+        call_decode(item, memory, w, 0);
+        break;
+    case TIME_PANEL:
+        call_panel(item, memory, w);
+        break;
+    case TIME_OUTER:
+        call_outer(item, memory, outer, NULL, NULL);
+        break;
+    case TIME_PACK:
+        pack_16(outer, item->k, item->rows, memory->x, memory->packed);
+    }
 }
 
 double time_sample(const time_item *item, time_memory *memory)
 {
-    bool dot = !strcmp(item->what, "dot"), outer = !strcmp(item->what, "outer"), pack = !strcmp(item->what, "pack");
     int64_t count = TIME_COLUMNS;
-    gmm_rows rows = {0}, w;
+    gmm_rows rows = {0}, w = {0};
 
-    if (!outer && !pack)
+    if (item->weights.format)
         rows = sample_rows(item, memory, &count);
     double begin = time_now();
     for (int64_t i = 0; i < item->calls; i++) {
-        if (outer) {
-            call_outer(item, memory);
-        } else if (pack) {
-            call_pack(item, memory);
-        } else {
+        if (item->weights.format)
             w = rows_from(&rows, i * TIME_COLUMNS % count);
-            if (dot)
-                call_dot(item, memory, &w);
-            else
-                call_decode(item, memory, &w);
-        }
+        call_once(item, memory, &w);
     }
     return (time_now() - begin) / ((double)item->calls * item->units);
 }
 
 void time_prepare(time_item *item, time_memory *memory)
 {
-    bool outer = !strcmp(item->what, "outer"), pack = !strcmp(item->what, "pack");
     double k = (double)item->k, rows = (double)item->rows, columns = TIME_COLUMNS, seconds = 0;
+    bool multiplies = item->what == TIME_DOT || item->what == TIME_OUTER || item->what == TIME_PANEL;
 
-    item->units = outer ? rows * k * columns : pack ? rows * k : columns * k;
-    item->bytes = outer  ? 0
-                  : pack ? 4 * rows * k
-                         : columns * (double)(check_code_bytes(&item->weights, item->k) +
-                                              check_scale_bytes(&item->weights, item->k) +
-                                              check_bias_bytes(&item->weights, item->k));
-    item->operations = outer || !strcmp(item->what, "dot") ? 2 * rows * k * columns : 0;
+    item->units = item->what == TIME_OUTER || item->what == TIME_PANEL ? rows * k * columns
+                  : item->what == TIME_PACK                            ? rows * k
+                                                                       : columns * k;
+    item->operations = multiplies ? 2 * rows * k * columns : 0;
+    if (item->weights.format)
+        item->bytes = columns * (double)row_bytes(item);
+    else if (item->what == TIME_PACK)
+        item->bytes = sizeof(float) * rows * k;
     for (item->calls = 1; seconds < sample_seconds / 4; item->calls *= 2)
         seconds = time_sample(item, memory) * item->units * (double)item->calls;
     item->calls = (int64_t)((double)item->calls / 2 * sample_seconds / seconds) + 1;
