@@ -45,7 +45,7 @@ static inline void group_scales(int variant, const gmm_weights *weights, gmm_row
 }
 
 #define DOT_MR 4
-#define DOT_NR(rows) ((rows) == 1 ? 8 : 4)
+#define DOT_NR(rows) 4
 #define GROUP_STEP 32
 #define GROUP_SIZE(weights) 32
 #include "kernels/bodies/dot_grouped_body.h"

@@ -3,14 +3,14 @@
  *
  * Included by dot_dense_body.h and dot_grouped_body.h, which define dot_tile(). Parameters:
  *   DOT_MR     rows of a tile, 1 to 8.
- *   DOT_NR(rows)  columns of a tile of so many rows, a power of two up to 8: rows * DOT_NR(rows) sums and what decodes
+ *   DOT_NR(rows)  columns of a tile of so many rows, 1, 2 or 4: rows * DOT_NR(rows) sums and what decodes
  *              DOT_NR(rows) weights must fit into the registers.
  * A tile loads rows + columns vectors for rows * columns multiply-adds, straight from the operands: nothing is packed,
  * and K is never cut. */
 
 enum {
     DOT_ROWS = 16,                             /* whose sums wait for their trees together */
-    DOT_MAX_NR = 8,                            /* columns that all row tiles take before the next */
+    DOT_MAX_NR = 4,                            /* columns that all row tiles take before the next */
     DOT_SUMS = (16 + DOT_MAX_NR) * GMM_CLASSES /* of a row; repeated columns write past the last */
 };
 

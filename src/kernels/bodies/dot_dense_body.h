@@ -11,40 +11,37 @@
 static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, int variant, const float *const *x,
                                                            int rows, int64_t column, int64_t step, float *sums)
 {
-    enum {
-        WIDEST = DOT_MAX_NR
-    };
     const int nr = DOT_NR(rows);
     const int64_t stride = step * call->w.code_bytes;
     const char *w = gmm_row_at(&call->w, column).codes, *next_tile = w + nr * call->w.code_bytes;
-    vf32 sum[DOT_MR][WIDEST];
+    vf32 sum[DOT_MR][DOT_MAX_NR];
     int64_t k = 0;
 
     (void)variant;
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int c = 0; c < nr; c++)
             sum[r][c] = vf32_zero();
     for (; k + 16 <= call->k; k += 16, w += 16 * DENSE_BYTES) {
-        vf32 weight[WIDEST];
+        vf32 weight[DOT_MAX_NR];
         /* Rows lie one after the other, so the next tile's are one stream, nr times as fast. */
         for (int64_t line = 0; line < nr * 16 * DENSE_BYTES; line += 64)
             __builtin_prefetch(next_tile + line);
         next_tile += nr * 16 * DENSE_BYTES;
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int c = 0; c < nr; c++)
             weight[c] = dense_weights(w + c * stride);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
             vf32 element = vf32_load(x[r] + k);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
             for (int c = 0; c < nr; c++)
                 sum[r][c] = vf32_fma(element, weight[c], sum[r][c]);
         }
     }
     if (k < call->k)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int c = 0; c < nr; c++) {
             vf32 weight = dense_first(call->k - k, w + c * stride);
 #pragma GCC unroll 8
@@ -53,7 +50,7 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
         }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int c = 0; c < nr; c++)
             vf32_store(sums + r * DOT_SUMS + c * GMM_CLASSES, sum[r][c]);
 }

@@ -10,47 +10,34 @@
  *       GROUP_STEP codes into GROUP_STEP / 16 vectors. It reads nothing but these codes.
  *   vf32 group_order(int variant, vf32 lanes);
  *       Lanes as group_weights() gives them into the order of K.
- *   void group_scales(int variant, const gmm_weights *weights, gmm_row row, int64_t first, int64_t count, float
- * *scales, float *biases); Of groups first, first + 1, ... as f32, with room for a multiple of 16; biases may be left
- * alone. int64_t group_bits(int variant); The size of a code. `variant` is a compile-time constant at every call:
- * formats use it for the number of bits and the like. */
+ *   void group_scales(int variant, const gmm_weights *weights, gmm_row row, int64_t first, int64_t count,
+ *                     float *scales, float *biases);
+ *       Of groups first, first + 1, ... as f32, with room for a multiple of 16; biases may be left alone.
+ *   int64_t group_bits(int variant);
+ *       The size of a code.
+ *
+ * `variant` is a compile-time constant at every call: formats use it for the number of bits and the like. */
 #include "kernels/bodies/dot_body.h"
 
 enum {
     GROUPS_AHEAD = 64 /* groups whose scales are converted together */
 };
 
-/* Fetch the scales and biases of the next tile, which lie one after the other as rows do. */
-static inline void fetch_scales(const gmm_dot *call, int64_t column, int64_t columns)
-{
-    gmm_row row = gmm_row_at(&call->w, column);
-    int64_t scales = columns * call->w.scale_bytes, biases = row.biases ? columns * call->w.bias_bytes : 0;
-
-    for (int64_t byte = 0; byte < scales; byte += 64)
-        __builtin_prefetch((const char *)row.scales + byte);
-    for (int64_t byte = 0; byte < biases; byte += 64)
-        __builtin_prefetch((const char *)row.biases + byte);
-}
-
 static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, int variant, const float *const *x,
                                                            int rows, int64_t column, int64_t step, float *sums)
 {
-    enum {
-        WIDEST = DOT_MAX_NR
-    };
     const int nr = DOT_NR(rows);
     const int64_t size = GROUP_SIZE(call->weights), step_bytes = GROUP_STEP * group_bits(variant) / 8;
     const int64_t stride = step * call->w.code_bytes;
     const uint8_t *codes = (const uint8_t *)gmm_row_at(&call->w, column).codes;
     const uint8_t *next_tile = codes + nr * call->w.code_bytes;
     int64_t groups = call->k / size, k = 0;
-    float scales[WIDEST][GROUPS_AHEAD], biases[WIDEST][GROUPS_AHEAD];
-    vf32 sum[DOT_MR][WIDEST];
+    float scales[DOT_MAX_NR][GROUPS_AHEAD], biases[DOT_MAX_NR][GROUPS_AHEAD];
+    vf32 sum[DOT_MR][DOT_MAX_NR];
 
-    fetch_scales(call, column + nr, nr);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int c = 0; c < nr; c++)
             sum[r][c] = vf32_zero();
     for (int64_t first = 0; first < groups; first += GROUPS_AHEAD) {
@@ -59,17 +46,17 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
             group_scales(variant, call->weights, gmm_row_at(&call->w, column + c * step), first, count, scales[c],
                          biases[c]);
         for (int64_t g = 0; g < count; g++) {
-            group group_of[WIDEST];
-#pragma GCC unroll 8
+            group group_of[DOT_MAX_NR];
+#pragma GCC unroll 4
             for (int c = 0; c < nr; c++)
                 group_of[c] = group_begin(variant, scales[c][g], biases[c][g]);
             for (int64_t end = k + size; k < end; k += GROUP_STEP, codes += step_bytes) {
-                vf32 weight[WIDEST][GROUP_STEP / 16];
+                vf32 weight[DOT_MAX_NR][GROUP_STEP / 16];
                 /* Rows lie one after the other, so the next tile's are one stream, nr times as fast. */
                 for (int64_t line = 0; line < nr * step_bytes; line += 64)
                     __builtin_prefetch(next_tile + line);
                 next_tile += nr * step_bytes;
-#pragma GCC unroll 8
+#pragma GCC unroll 4
                 for (int c = 0; c < nr; c++)
                     group_weights(variant, &group_of[c], codes + c * stride, weight[c]);
 #pragma GCC unroll 8
@@ -77,7 +64,7 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
 #pragma GCC unroll 2
                     for (int v = 0; v < GROUP_STEP / 16; v++) {
                         vf32 element = vf32_load(x[r] + k + v * 16);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
                         for (int c = 0; c < nr; c++)
                             sum[r][c] = vf32_fma(element, weight[c][v], sum[r][c]);
                     }
@@ -86,7 +73,7 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int c = 0; c < nr; c++)
             vf32_store(sums + r * DOT_SUMS + c * GMM_CLASSES, group_order(variant, sum[r][c]));
 }
