@@ -461,8 +461,8 @@ gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const 
     if (call->k > 0)
         overflow =
             (has_dot && dot_scratch(call, plan, &dot)) || (has_outer && lay_out(call, plan, plan->outer_rows, &outer));
-    job.scratch_floats =
-        (outer.all > dot ? outer.all : dot) + 32; /* workers' parts start a cache line apart at least */
+    /* Workers' parts start on cache lines, one apart at least. */
+    job.scratch_floats = ((outer.all > dot ? outer.all : dot) + 31) / 16 * 16;
     if (!overflow && !gmm_mul_overflows(job.scratch_floats, plan->workers, &floats))
         job.scratch = gmm_arena_take(arena, floats, sizeof(float));
     if (!job.scratch)

@@ -98,11 +98,6 @@ static void make_x(problem *p, gmm_random *random, const gmm_kernel *kernel, con
     }
 }
 
-static void dot(const gmm_kernel *kernel, const gmm_dot *call)
-{
-    kernel->dot(call);
-}
-
 /* What must come out: for f32, the sums of the contract; for other formats, the same from the f32 kernel. */
 static void make_want(problem *p, const gmm_kernel *kernel, check_values values)
 {
@@ -114,16 +109,17 @@ static void make_want(problem *p, const gmm_kernel *kernel, check_values values)
             p->want[i] = check_contract_sum(kernel->needs != 0, GMM_CLASSES, p->k, p->plain[i / p->columns],
                                             p->decoded_rows[i % p->columns]);
     else
-        dot(check_sibling(kernel, "dot"), &(gmm_dot){
-                                              .weights = &f32,
-                                              .w = {.first.codes = p->decoded, .code_bytes = p->k * 4},
-                                              .rows = p->rows,
-                                              .columns = p->columns,
-                                              .k = p->k,
-                                              .x = p->plain,
-                                              .out = p->want,
-                                              .out_stride = p->columns,
-                                          });
+        check_sibling(kernel, "dot")
+            ->dot(&(gmm_dot){
+                .weights = &f32,
+                .w = {.first.codes = p->decoded, .code_bytes = p->k * 4},
+                .rows = p->rows,
+                .columns = p->columns,
+                .k = p->k,
+                .x = p->plain,
+                .out = p->want,
+                .out_stride = p->columns,
+            });
     if (values == CHECK_TAME)
         for (int64_t i = 0; i < p->rows * p->columns; i++)
             check_bound(p->k, p->plain[i / p->columns], p->decoded_rows[i % p->columns], p->want[i]);
@@ -164,19 +160,19 @@ static void check_part(const gmm_kernel *kernel, const problem *p, part of, int6
 
     for (int64_t i = -before; i < count; i++)
         memcpy(&out[i], &poison, sizeof poison);
-    dot(kernel, &(gmm_dot){
-                    .weights = &p->weights,
-                    .w = {.first = gmm_row_at(&p->w, of.column),
-                          .code_bytes = p->w.code_bytes,
-                          .scale_bytes = p->w.scale_bytes,
-                          .bias_bytes = p->w.bias_bytes},
-                    .rows = of.rows,
-                    .columns = of.columns,
-                    .k = p->k,
-                    .x = p->lanes + of.row,
-                    .out = out,
-                    .out_stride = stride,
-                });
+    kernel->dot(&(gmm_dot){
+        .weights = &p->weights,
+        .w = {.first = gmm_row_at(&p->w, of.column),
+              .code_bytes = p->w.code_bytes,
+              .scale_bytes = p->w.scale_bytes,
+              .bias_bytes = p->w.bias_bytes},
+        .rows = of.rows,
+        .columns = of.columns,
+        .k = p->k,
+        .x = p->lanes + of.row,
+        .out = out,
+        .out_stride = stride,
+    });
     for (int64_t i = -before; i < count; i++) {
         int64_t r = i / stride, c = i % stride;
         bool wanted = i >= 0 && c < of.columns;

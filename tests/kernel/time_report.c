@@ -95,15 +95,24 @@ void time_print(const time_item *items, int64_t count, const time_ceilings *ceil
     }
 }
 
+/* One call for each member: jansson's packer takes any number of arguments of any type, and no compiler checks them. */
 static json_t *row_json(const time_item *item, const row *r)
 {
-    json_t *object =
-        json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f}", "kernel", item->kernel->name,
-                  "does", item->what, "weights", r->weights, "rows", (json_int_t)item->rows, "k", (json_int_t)item->k,
-                  "from", item->from_memory ? "memory" : "cache", "unit", units[item->what], "cycles", r->cycles.median,
-                  "cycles_spread", r->cycles.spread, "portable_ratio", r->ratio.median, "portable_ratio_spread",
-                  r->ratio.spread, "gbytes_s", r->bytes * 1e-9, "gflop_s", r->operations * 1e-9);
+    json_t *object = json_object();
 
+    json_object_set_new(object, "kernel", json_string(item->kernel->name));
+    json_object_set_new(object, "does", json_string(whats[item->what]));
+    json_object_set_new(object, "weights", json_string(r->weights));
+    json_object_set_new(object, "rows", json_integer(item->rows));
+    json_object_set_new(object, "k", json_integer(item->k));
+    json_object_set_new(object, "from", json_string(item->from_memory ? "memory" : "cache"));
+    json_object_set_new(object, "unit", json_string(units[item->what]));
+    json_object_set_new(object, "cycles", json_real(r->cycles.median));
+    json_object_set_new(object, "cycles_spread", json_real(r->cycles.spread));
+    json_object_set_new(object, "portable_ratio", json_real(r->ratio.median));
+    json_object_set_new(object, "portable_ratio_spread", json_real(r->ratio.spread));
+    json_object_set_new(object, "gbytes_s", json_real(r->bytes * 1e-9));
+    json_object_set_new(object, "gflop_s", json_real(r->operations * 1e-9));
     if (r->ceiling) {
         json_object_set_new(object, "ceiling", json_string(r->ceiling));
         json_object_set_new(object, "ceiling_share", json_real(r->ceiling_share));
@@ -113,19 +122,22 @@ static json_t *row_json(const time_item *item, const row *r)
 
 bool time_write_json(const time_item *items, int64_t count, const time_ceilings *ceilings, FILE *file)
 {
-    json_t *rows = json_array();
+    json_t *all = json_object(), *rows = json_array();
 
     for (int64_t i = 0; i < count; i++)
         if (items[i].kernel) {
             row r = make_row(&items[i], items, ceilings);
             json_array_append_new(rows, row_json(&items[i], &r));
         }
-    json_t *all = json_pack("{s:f, s:f, s:f, s:I, s:I, s:i, s:o}", "clock_ghz", ceilings->clock_hz * 1e-9,
-                            "fma_f32_gflop_s", ceilings->fma_flops * 1e-9, "read_gbytes_s", ceilings->read_bytes * 1e-9,
-                            "memory_bytes", (json_int_t)ceilings->memory_bytes, "cache_bytes",
-                            (json_int_t)ceilings->cache_bytes, "repetitions", TIME_REPETITIONS, "rows", rows);
-    bool written = all && json_dumpf(all, file, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) == 0 &&
-                   putc('\n', file) != EOF && fflush(file) == 0;
+    json_object_set_new(all, "clock_ghz", json_real(ceilings->clock_hz * 1e-9));
+    json_object_set_new(all, "fma_f32_gflop_s", json_real(ceilings->fma_flops * 1e-9));
+    json_object_set_new(all, "read_gbytes_s", json_real(ceilings->read_bytes * 1e-9));
+    json_object_set_new(all, "memory_bytes", json_integer(ceilings->memory_bytes));
+    json_object_set_new(all, "cache_bytes", json_integer(ceilings->cache_bytes));
+    json_object_set_new(all, "repetitions", json_integer(TIME_REPETITIONS));
+    json_object_set_new(all, "rows", rows);
+    bool written = json_dumpf(all, file, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) == 0 && putc('\n', file) != EOF &&
+                   fflush(file) == 0;
 
     json_decref(all);
     return written;

@@ -131,6 +131,15 @@ static gmm_rows rows_from(const gmm_rows *rows, int64_t i)
     return from;
 }
 
+/* Rows of weights into rows of f32, `stride` apart. */
+static void call_decode(const time_item *item, time_memory *memory, const gmm_rows *w, int64_t stride)
+{
+    gmm_decode *decode = item->kernel ? item->kernel->decode : item->weights.format->decode;
+
+    for (int64_t c = 0; c < TIME_COLUMNS; c++)
+        decode(&item->weights, gmm_row_at(w, c), 0, item->k, memory->panel + c * stride);
+}
+
 static void call_dot(const time_item *item, time_memory *memory, const gmm_rows *w)
 {
     static const gmm_weights f32 = {.format = &gmm_format_dense_f32, .dtype = GMM_F32, .code_stride = 1};
@@ -151,20 +160,10 @@ static void call_dot(const time_item *item, time_memory *memory, const gmm_rows 
     for (int64_t r = 0; r < item->rows; r++)
         x[r] = memory->x + r * item->k; /* in any order: arranging is done once for many calls */
     if (decode) {
-        for (int64_t c = 0; c < TIME_COLUMNS; c++)
-            item->weights.format->decode(&item->weights, gmm_row_at(w, c), 0, item->k, memory->panel + c * item->k);
+        call_decode(item, memory, w, item->k);
         dot.w = (gmm_rows){.first.codes = memory->panel, .code_bytes = item->k * (int64_t)sizeof(float)};
     }
     kernel->dot(&dot);
-}
-
-/* Rows of weights into rows of f32, `stride` apart. */
-static void call_decode(const time_item *item, time_memory *memory, const gmm_rows *w, int64_t stride)
-{
-    gmm_decode *decode = item->kernel ? item->kernel->decode : item->weights.format->decode;
-
-    for (int64_t c = 0; c < TIME_COLUMNS; c++)
-        decode(&item->weights, gmm_row_at(w, c), 0, item->k, memory->panel + c * stride);
 }
 
 /* With codes: those, decoded by `decoder`; else the packed panel. */

@@ -85,21 +85,28 @@ static inline __mmask16 first_16(int64_t count)
     return (__mmask16)(count < 16 ? (1u << count) - 1 : 0xffff);
 }
 
+/* Whole vectors without masks: masked loads and their masks cost as much again. */
+static inline __m256i load_halves(const char *from, int64_t count)
+{
+    return count >= 16 ? _mm256_loadu_si256((const __m256i *)(const void *)from)
+                       : _mm256_maskz_loadu_epi16(first_16(count), from);
+}
+
 /* f32, f16 or bf16 as f32. */
 static inline void load_floats(gmm_dtype dtype, const void *from, int64_t first, int64_t count, float *out)
 {
-    for (int64_t i = 0; i < count; i += 16) {
-        __mmask16 mask = first_16(count - i);
-        __m512 values;
-        if (dtype == GMM_F32) {
-            values = _mm512_maskz_loadu_ps(mask, (const char *)from + (first + i) * 4);
-        } else {
-            __m256i halves = _mm256_maskz_loadu_epi16(mask, (const char *)from + (first + i) * 2);
-            values = dtype == GMM_F16 ? _mm512_cvtph_ps(halves)
-                                      : _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-        }
-        _mm512_storeu_ps(out + i, values);
-    }
+    const char *at = (const char *)from + first * (dtype == GMM_F32 ? 4 : 2);
+
+    if (dtype == GMM_BF16)
+        for (int64_t i = 0; i < count; i += 16)
+            _mm512_storeu_ps(out + i, _mm512_castsi512_ps(_mm512_slli_epi32(
+                                          _mm512_cvtepu16_epi32(load_halves(at + i * 2, count - i)), 16)));
+    else if (dtype == GMM_F16)
+        for (int64_t i = 0; i < count; i += 16)
+            _mm512_storeu_ps(out + i, _mm512_cvtph_ps(load_halves(at + i * 2, count - i)));
+    else
+        for (int64_t i = 0; i < count; i += 16)
+            _mm512_storeu_ps(out + i, _mm512_maskz_loadu_ps(first_16(count - i), at + i * 4));
 }
 
 /* As gmm_e8m0_to_f32, times 2^up; the products with up > 0 must be finite. */

@@ -2,49 +2,54 @@
  * SPDX-License-Identifier: MIT
  *
  * Included by dot_dense_body.h and dot_grouped_body.h, which define dot_tile(). Parameters:
- *   DOT_MR     rows of a tile, 1 to 8. DOT_NR  columns of a tile, a power of two up to 16: DOT_MR * DOT_NR sums and
- * what decodes DOT_NR weights must fit into the registers. DOT_CASES  DOT_CASE(1) ... DOT_CASE(DOT_MR): the heights of
- * tiles. A tile loads DOT_MR + DOT_NR vectors for DOT_MR * DOT_NR multiply-adds, straight from the operands: nothing is
- * packed, and K is never cut. */
+ *   DOT_MR     rows of a tile, 1 to 8.
+ *   DOT_NR(rows)  columns of a tile of so many rows, 1, 2 or 4: rows * DOT_NR(rows) sums and what decodes
+ *              DOT_NR(rows) weights must fit into the registers.
+ * A tile loads rows + columns vectors for rows * columns multiply-adds, straight from the operands: nothing is packed,
+ * and K is never cut. */
 
 enum {
-    DOT_ROWS = 16 /* whose sums wait for their trees together */
+    DOT_ROWS = 16,                             /* whose sums wait for their trees together */
+    DOT_MAX_NR = 4,                            /* columns that all row tiles take before the next */
+    DOT_SUMS = (16 + DOT_MAX_NR) * GMM_CLASSES /* of a row; repeated columns write past the last */
 };
 
-/* Class sums of `rows` rows, a compile-time constant, with DOT_NR columns from `column` on. Columns past the last
- * repeat it; their sums are not used. sums: [rows][16][GMM_CLASSES], at the first column. */
+/* Class sums of `rows` rows with DOT_NR(rows) columns from `column` on, `step` (1 or 0) apart. sums: [rows]
+ * [DOT_SUMS], at the first column. variant and rows are compile-time constants. */
 static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, int variant, const float *const *x,
-                                                           int rows, int64_t column, float *sums);
+                                                           int rows, int64_t column, int64_t step, float *sums);
 
-static inline gmm_row dot_weight_row(const gmm_dot *call, int64_t column)
+/* Up to DOT_MAX_NR columns. */
+static inline __attribute__((always_inline)) void dot_columns(const gmm_dot *call, int variant, const float *const *x,
+                                                              int rows, int64_t column, int64_t columns, float *sums)
 {
-    return gmm_row_at(&call->w, column < call->columns ? column : call->columns - 1);
-}
+    int64_t c = 0;
 
-/* How far ahead of a weight's code the same place of the next tile's column is: fetched while this one is used, as
- * short rows in lockstep are too short for the processor to notice. */
-static inline int64_t dot_ahead(const gmm_dot *call)
-{
-    return DOT_NR * call->w.code_bytes;
+    for (; c + DOT_NR(rows) <= columns; c += DOT_NR(rows))
+        dot_tile(call, variant, x, rows, column + c, 1, sums + c * GMM_CLASSES);
+    for (; c < columns; c++) /* a tile that is one column again and again; few matrices have such columns */
+        dot_tile(call, variant, x, rows, column + c, 0, sums + c * GMM_CLASSES);
 }
 
 /* `variant` is a compile-time constant. */
 static inline __attribute__((always_inline)) void dot_rows(const gmm_dot *call, int variant, int64_t row, int64_t rows)
 {
-    float sums[DOT_ROWS * 16 * GMM_CLASSES];
+    float sums[DOT_ROWS * DOT_SUMS];
     int64_t tiles = gmm_tile_count(rows, DOT_MR);
 
     for (int64_t column = 0; column < call->columns; column += 16) {
         int64_t columns = call->columns - column < 16 ? call->columns - column : 16;
-        for (int64_t c = 0; c < columns; c += DOT_NR)
+        for (int64_t c = 0; c < columns; c += DOT_MAX_NR)
             for (int64_t t = 0; t < tiles; t++) {
                 int64_t begin = gmm_tile_begin(rows, tiles, t), height = gmm_tile_begin(rows, tiles, t + 1) - begin;
-                float *at = sums + (begin * 16 + c) * GMM_CLASSES;
+                int64_t width = columns - c < DOT_MAX_NR ? columns - c : DOT_MAX_NR;
+                const float *const *x = call->x + row + begin;
+                float *at = sums + begin * DOT_SUMS + c * GMM_CLASSES;
                 switch (height) {
 #define DOT_CASE(height)                                                                                               \
     case height:                                                                                                       \
         if (height <= DOT_MR)                                                                                          \
-            dot_tile(call, variant, call->x + row + begin, height < DOT_MR ? height : DOT_MR, column + c, at);         \
+            dot_columns(call, variant, x, height < DOT_MR ? height : DOT_MR, column + c, width, at);                   \
         break
                     DOT_CASE(1);
                     DOT_CASE(2);
@@ -59,7 +64,7 @@ static inline __attribute__((always_inline)) void dot_rows(const gmm_dot *call, 
             }
         for (int64_t r = 0; r < rows; r++)
             vf32_store_first(columns, call->out + (row + r) * call->out_stride + column,
-                             vf32_trees(sums + r * 16 * GMM_CLASSES));
+                             vf32_trees(sums + r * DOT_SUMS));
     }
 }
 

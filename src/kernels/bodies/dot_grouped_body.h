@@ -2,15 +2,21 @@
  * SPDX-License-Identifier: MIT
  *
  * Include after a vec_<isa>.h. Parameters: those of dot_body.h, and
- *   GROUP_STEP     codes that are decoded together: 32, or 16 for groups of 16.
- *   group          a type: what a group's codes are decoded with, in registers.
- *   group_begin    group group_begin(int variant, float scale, float bias).
- *   group_weights  void group_weights(int variant, const group *, const uint8_t *codes, vf32 *weights): GROUP_STEP
- * codes into GROUP_STEP / 16 vectors. It reads nothing but these codes. group_order    vf32 group_order(int variant,
- * vf32): lanes as group_weights gives them into the order of K. group_scales   void group_scales(const gmm_weights *,
- * gmm_row, int64_t first, int64_t count, float *scales, float *biases): of groups first, first + 1, ... as f32. biases
- * may be left alone. group_bits     int64_t group_bits(int variant): the size of a code. `variant` is a compile-time
- * constant at every call: formats use it for the number of bits and the like. */
+ *   GROUP_STEP  codes that are decoded together: 32, or 16 for groups of 16.
+ *   GROUP_SIZE(const gmm_weights *)  codes of a group; a constant where the format has one size only.
+ *   group  a type: what a group's codes are decoded with, in registers.
+ *   group group_begin(int variant, float scale, float bias);
+ *   void group_weights(int variant, const group *of, const uint8_t *codes, vf32 *weights);
+ *       GROUP_STEP codes into GROUP_STEP / 16 vectors. It reads nothing but these codes.
+ *   vf32 group_order(int variant, vf32 lanes);
+ *       Lanes as group_weights() gives them into the order of K.
+ *   void group_scales(int variant, const gmm_weights *weights, gmm_row row, int64_t first, int64_t count,
+ *                     float *scales, float *biases);
+ *       Of groups first, first + 1, ... as f32, with room for a multiple of 16; biases may be left alone.
+ *   int64_t group_bits(int variant);
+ *       The size of a code.
+ *
+ * `variant` is a compile-time constant at every call: formats use it for the number of bits and the like. */
 #include "kernels/bodies/dot_body.h"
 
 enum {
@@ -18,48 +24,48 @@ enum {
 };
 
 static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, int variant, const float *const *x,
-                                                           int rows, int64_t column, float *sums)
+                                                           int rows, int64_t column, int64_t step, float *sums)
 {
+    const int nr = DOT_NR(rows);
     const int64_t size = GROUP_SIZE(call->weights), step_bytes = GROUP_STEP * group_bits(variant) / 8;
-    int64_t groups = call->k / size, at = 0, k = 0;
-    float scales[DOT_NR][GROUPS_AHEAD], biases[DOT_NR][GROUPS_AHEAD];
-    const uint8_t *codes[DOT_NR];
-    const char *next_tile;
-    vf32 sum[DOT_MR][DOT_NR];
+    const int64_t stride = step * call->w.code_bytes;
+    const uint8_t *codes = (const uint8_t *)gmm_row_at(&call->w, column).codes;
+    const uint8_t *next_tile = codes + nr * call->w.code_bytes;
+    int64_t groups = call->k / size, k = 0;
+    float scales[DOT_MAX_NR][GROUPS_AHEAD], biases[DOT_MAX_NR][GROUPS_AHEAD];
+    vf32 sum[DOT_MR][DOT_MAX_NR];
 
-#pragma GCC unroll 4
-    for (int c = 0; c < DOT_NR; c++)
-        codes[c] = (const uint8_t *)dot_weight_row(call, column + c).codes;
-    next_tile = (const char *)codes[0] + DOT_NR * call->w.code_bytes;
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int c = 0; c < DOT_NR; c++)
+        for (int c = 0; c < nr; c++)
             sum[r][c] = vf32_zero();
     for (int64_t first = 0; first < groups; first += GROUPS_AHEAD) {
         int64_t count = groups - first < GROUPS_AHEAD ? groups - first : GROUPS_AHEAD;
-        for (int c = 0; c < DOT_NR; c++)
-            group_scales(variant, call->weights, dot_weight_row(call, column + c), first, count, scales[c], biases[c]);
+        for (int c = 0; c < nr; c++)
+            group_scales(variant, call->weights, gmm_row_at(&call->w, column + c * step), first, count, scales[c],
+                         biases[c]);
         for (int64_t g = 0; g < count; g++) {
-            group group_of[DOT_NR];
+            group group_of[DOT_MAX_NR];
 #pragma GCC unroll 4
-            for (int c = 0; c < DOT_NR; c++)
+            for (int c = 0; c < nr; c++)
                 group_of[c] = group_begin(variant, scales[c][g], biases[c][g]);
-            for (int64_t end = k + size; k < end; k += GROUP_STEP, at += step_bytes) {
-                vf32 weight[DOT_NR][GROUP_STEP / 16];
-                /* Rows lie one after the other, so the next tile's are one stream, DOT_NR times as fast. */
-                for (int64_t line = 0; line < DOT_NR * step_bytes; line += 64)
-                    __builtin_prefetch(next_tile + at * DOT_NR + line);
+            for (int64_t end = k + size; k < end; k += GROUP_STEP, codes += step_bytes) {
+                vf32 weight[DOT_MAX_NR][GROUP_STEP / 16];
+                /* Rows lie one after the other, so the next tile's are one stream, nr times as fast. */
+                for (int64_t line = 0; line < nr * step_bytes; line += 64)
+                    __builtin_prefetch(next_tile + line);
+                next_tile += nr * step_bytes;
 #pragma GCC unroll 4
-                for (int c = 0; c < DOT_NR; c++)
-                    group_weights(variant, &group_of[c], codes[c] + at, weight[c]);
+                for (int c = 0; c < nr; c++)
+                    group_weights(variant, &group_of[c], codes + c * stride, weight[c]);
 #pragma GCC unroll 8
                 for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
                     for (int v = 0; v < GROUP_STEP / 16; v++) {
                         vf32 element = vf32_load(x[r] + k + v * 16);
 #pragma GCC unroll 4
-                        for (int c = 0; c < DOT_NR; c++)
+                        for (int c = 0; c < nr; c++)
                             sum[r][c] = vf32_fma(element, weight[c][v], sum[r][c]);
                     }
             }
@@ -68,8 +74,8 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int c = 0; c < DOT_NR; c++)
-            vf32_store(sums + (r * 16 + c) * GMM_CLASSES, group_order(variant, sum[r][c]));
+        for (int c = 0; c < nr; c++)
+            vf32_store(sums + r * DOT_SUMS + c * GMM_CLASSES, group_order(variant, sum[r][c]));
 }
 
 static inline __attribute__((always_inline)) void decode_variant(const gmm_weights *weights, int variant, gmm_row row,
