@@ -10,8 +10,8 @@
 
 enum {
     /* The most rows of a group for the dot body. More go to the outer body, when what it costs to prepare a panel is
-     * less than what the dot body loses: f32 rows are packed from where they lie, codes are decoded a class at a time,
-     * and all else is decoded and then packed, which takes the longest. */
+     * less than what the dot body loses: f32 rows are packed from where they lie, the dot body decodes codes again for
+     * every four rows, and all else is cheap to widen. */
     DOT_ROWS_F32 = 8,
     DOT_ROWS_CODES = 12,
     DOT_ROWS_OTHER = GMM_MOST_DOT_ROWS,
@@ -187,9 +187,7 @@ static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm
     int64_t rows = OUTER_FLOATS / (call->k > 0 ? call->k : 1), items = 0;
 
     plan->workers = workers >= threads ? threads : workers < 1 ? 1 : (int32_t)workers;
-    plan->dot_rows = plan->decoder && plan->decoder->class_decode         ? DOT_ROWS_CODES
-                     : call->weights.dtype == GMM_F32 && !call->quantized ? DOT_ROWS_F32
-                                                                          : DOT_ROWS_OTHER;
+    plan->dot_rows = call->quantized ? DOT_ROWS_CODES : call->weights.dtype == GMM_F32 ? DOT_ROWS_F32 : DOT_ROWS_OTHER;
     plan->outer_rows = rows < LEAST_OUTER_ROWS ? LEAST_OUTER_ROWS : rows > MOST_OUTER_ROWS ? MOST_OUTER_ROWS : rows;
 
     /* Twice the same walk: first to count, then to fill. One thread needs no pieces. */

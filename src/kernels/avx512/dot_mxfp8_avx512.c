@@ -1,5 +1,7 @@
 /* dot_mxfp8_avx512.c - E4M3 codes with an E8M0 scale for 32: 4 x 4 tiles of f32 rows and weight rows. */
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
+
 #include "cpu/cpu.h"
 #include "kernels/avx512/codes_avx512.h"
 #include "kernels/kernel.h"
@@ -92,6 +94,39 @@ static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64
         decode_variant(weights, 1, row, begin, count, out);
 }
 
+/* As gmm_e4m3_to_f32, and scaled; anything above the eight bits. */
+static inline __attribute__((always_inline)) vf32 column_weights(int variant, __m512i codes, vf32 scales, vf32 biases)
+{
+    __m512i magnitude = _mm512_and_si512(codes, _mm512_set1_epi32(0x7f));
+    __mmask16 subnormal = _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(8));
+    __mmask16 nan = _mm512_cmpeq_epi32_mask(magnitude, _mm512_set1_epi32(0x7f));
+    __m512i bits = _mm512_add_epi32(_mm512_slli_epi32(magnitude, 20), _mm512_set1_epi32(0x3c000000));
+
+    (void)variant;
+    (void)biases;
+    bits = _mm512_mask_add_epi32(bits, subnormal, bits, _mm512_set1_epi32(0x00800000));
+    __m512 value = _mm512_castsi512_ps(bits);
+    value = _mm512_mask_sub_ps(value, subnormal, value, _mm512_set1_ps(0x1p-6f));
+    value = _mm512_mask_mov_ps(value, nan, _mm512_set1_ps(NAN));
+    /* value | codes << 24 & the sign bit */
+    bits = _mm512_ternarylogic_epi32(_mm512_castps_si512(value), _mm512_slli_epi32(codes, 24),
+                                     _mm512_set1_epi32((int)0x80000000), 0xf8);
+    return _mm512_mul_ps(_mm512_castsi512_ps(bits), scales);
+}
+
+#include "kernels/avx512/class_codes_avx512_body.h"
+
+/* Variant 1: whole scales, not 2^8 times them. */
+static void class_fill(const gmm_class_codes *codes)
+{
+    class_fill_variant(codes, 1);
+}
+
+static void class_decode(const gmm_class_codes *codes, int64_t c, float *to)
+{
+    class_decode_variant(codes, 1, c, to);
+}
+
 extern const gmm_kernel gmm_dot_mxfp8_avx512;
 const gmm_kernel gmm_dot_mxfp8_avx512 = {
     .name = "dot_mxfp8_avx512",
@@ -102,4 +137,7 @@ const gmm_kernel gmm_dot_mxfp8_avx512 = {
     .nr = DOT_NR(DOT_MR),
     .dot = dot,
     .decode = decode,
+    .class_bytes = class_bytes,
+    .class_fill = class_fill,
+    .class_decode = class_decode,
 };
