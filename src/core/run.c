@@ -16,8 +16,10 @@ enum {
      * cache, and one class of it in a first-level one, while all rows use it; the class sums are stored and loaded
      * again once for each block. */
     DOT_LAYOUT_BLOCK = 2048,
-    /* The same in outer layout, which has a single class: the whole panel stays in the first level. */
-    OUTER_LAYOUT_BLOCK = 256,
+    /* The same in outer layout, where a block is so many whole rows: a strip of them is read in one sweep, and its
+     * panels, 256 KB in all, stay in the second level. */
+    OUTER_LAYOUT_BLOCK = 64,
+    OUTER_LAYOUT_STRIP = 1024,
     /* Elements of K that are decoded together before they are packed: 16 rows of them stay in the first level. */
     PIECE = 256,
     /* Columns of one call of a dot kernel. */
@@ -189,11 +191,14 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
 
 /* ---- the outer body: many rows, or weights that run along N ---- */
 
-/* The elements of K of one block: as many in each as in the others, nearly, and a multiple of 128 but in the last. */
+/* The elements of K of one block: in dot layout as many in each as in the others, nearly, and a multiple of 128 but in
+ * the last. */
 static int64_t block_of(const gmm_call *call)
 {
-    int64_t most = call->dot ? DOT_LAYOUT_BLOCK : OUTER_LAYOUT_BLOCK, blocks = (call->k + most - 1) / most;
+    int64_t blocks = (call->k + DOT_LAYOUT_BLOCK - 1) / DOT_LAYOUT_BLOCK;
 
+    if (!call->dot)
+        return OUTER_LAYOUT_BLOCK;
     return ((call->k + blocks - 1) / blocks + 127) / 128 * 128;
 }
 
@@ -203,10 +208,13 @@ static int64_t packed_floats(int64_t k, int64_t rows, int64_t tiles, int64_t cla
     return classes * ((k + classes - 1) / classes * rows + tiles * GMM_CLASS_GAP);
 }
 
-/* Where the parts of an outer item's scratch lie, in floats. */
+/* Where the parts of an outer item's scratch lie, in floats. Columns are taken a strip at a time, which is one panel
+ * or, in outer layout, many. */
 typedef struct {
-    int64_t block, classes;
-    int64_t a_block; /* a block of packed lhs; blocks lie one after the other */
+    int64_t block, classes, strip;
+    int64_t a_block;     /* a block of packed lhs; blocks lie one after the other */
+    int64_t panel_sums;  /* class sums of one panel */
+    int64_t panel_block; /* weights of one panel */
     int64_t sums, tree, panel, codes, pieces;
     int64_t out; /* then the addresses of the rows of the output */
     int64_t all;
@@ -221,15 +229,16 @@ static bool class_by_class(const gmm_call *call, const gmm_plan *plan)
 static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, outer_layout *layout)
 {
     int64_t block = block_of(call), blocks = (call->k + block - 1) / block, classes = call->dot ? GMM_CLASSES : 1;
-    int64_t sums = rows * GMM_PANEL;
+    int64_t strip = call->dot ? GMM_PANEL : OUTER_LAYOUT_STRIP, panels = strip / GMM_PANEL, sums = rows * GMM_PANEL;
 
-    *layout = (outer_layout){.block = block, .classes = classes};
+    *layout = (outer_layout){.block = block, .classes = classes, .strip = strip, .panel_sums = classes * sums};
+    layout->panel_block = packed_floats(block, GMM_PANEL, 1, classes);
     layout->a_block = packed_floats(block, rows, gmm_tile_count(rows, plan->outer->mr), classes);
     if (gmm_mul_overflows(layout->a_block, blocks, &layout->sums))
         return true;
-    layout->tree = layout->sums + (blocks > 1 ? classes * sums : 0);
+    layout->tree = layout->sums + (blocks > 1 ? panels * layout->panel_sums : 0);
     layout->panel = layout->tree + GMM_TREE_LEVELS * sums;
-    layout->codes = layout->panel + packed_floats(block, GMM_PANEL, 1, classes);
+    layout->codes = layout->panel + panels * layout->panel_block;
     layout->pieces = layout->codes;
     if (class_by_class(call, plan)) {
         layout->codes = layout->panel + block / GMM_CLASSES * GMM_PANEL;
@@ -312,21 +321,24 @@ static void pack_columns(const run_job *job, gmm_weights_offsets matrix, int64_t
     }
 }
 
-/* Decode block [k, k + count) of columns [column, column + columns) into a panel. */
-static void pack_panel(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
-                       int64_t count, float *pieces, float *panel)
+/* Block [k, k + count) of weights that run along N: rows, swept one after the other, are cut into panels. */
+static void pack_rows(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
+                      int64_t count, float *line, float *panels, int64_t panel_floats)
 {
-    if (job->call->dot) {
-        for (int64_t c = 0; c < columns; c += GMM_MAX_MR)
-            pack_columns(job, matrix, column + c, minimum(columns - c, GMM_MAX_MR), k, count, pieces, panel + c);
-        return;
-    }
-    for (int64_t i = 0; i < count; i++, panel += GMM_PANEL) {
-        job->plan->decode(&job->call->weights, weight_row(job, matrix, k + i), column, columns, panel);
+    for (int64_t i = 0; i < count; i++, panels += GMM_PANEL) {
+        gmm_row row = weight_row(job, matrix, k + i);
+        const float *from = line;
+        if (in_place(job->call))
+            from = (const float *)row.codes + column;
+        else
+            job->plan->decode(&job->call->weights, row, column, columns, line);
+        for (int64_t c = 0; c < columns; c += GMM_PANEL)
+            memcpy(panels + c / GMM_PANEL * panel_floats, from + c,
+                   (size_t)minimum(GMM_PANEL, columns - c) * sizeof(float));
     }
 }
 
-/* The memory that pack_panel() will read, for the outer kernel to fetch. */
+/* The weights of a block of a panel, for the outer kernel to fetch. */
 static void look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
                        int64_t count, gmm_ahead *ahead)
 {
@@ -356,47 +368,72 @@ static void look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t c
     gmm_ahead_row(ahead);
 }
 
-/* One panel of the result: columns [column, column + columns) of an item's rows, into scratch. `left` is the number of
- * columns from `column` to the item's end. */
-static void outer_panel(const run_job *job, const gmm_item *item, const outer_layout *layout, float *scratch,
+/* Make a block of a strip ready for the outer kernel: panels, or codes of one. */
+static void prepare(const run_job *job, const outer_layout *layout, float *scratch, gmm_weights_offsets matrix,
+                    int64_t column, int64_t columns, int64_t k, int64_t count, gmm_class_codes *codes)
+{
+    float *pieces = scratch + layout->pieces, *panel = scratch + layout->panel;
+
+    if (!job->call->dot) {
+        pack_rows(job, matrix, column, columns, k, count, pieces, panel, layout->panel_block);
+    } else if (class_by_class(job->call, job->plan)) {
+        *codes = (gmm_class_codes){
+            .weights = &job->call->weights,
+            .w = weight_rows(job, matrix, column),
+            .columns = columns,
+            .begin = k,
+            .k = count,
+            .panel = (char *)(scratch + layout->codes),
+        };
+        job->plan->decoder->class_fill(codes);
+    } else {
+        for (int64_t c = 0; c < columns; c += GMM_MAX_MR)
+            pack_columns(job, matrix, column + c, minimum(columns - c, GMM_MAX_MR), k, count, pieces, panel + c);
+    }
+}
+
+/* The columns [column, column + columns) of an item's rows, a strip. `left` is the number of columns from `column` to
+ * the item's end. */
+static void outer_strip(const run_job *job, const gmm_item *item, const outer_layout *layout, float *scratch,
                         gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t left)
 {
     const gmm_call *call = job->call;
-    const gmm_kernel *decoder = job->plan->decoder;
     bool by_class = class_by_class(call, job->plan);
-    gmm_class_codes codes = {.weights = &call->weights, .columns = columns, .panel = (char *)(scratch + layout->codes)};
-    gmm_ahead ahead;
+    float *out = scratch + layout->out;
+    char **to = (char **)(void *)(out + item->rows * GMM_PANEL);
+    gmm_class_codes codes;
 
     for (int64_t k = 0; k < call->k; k += layout->block) {
         int64_t count = minimum(layout->block, call->k - k), next = k + count;
-        if (by_class) {
-            codes.w = weight_rows(job, matrix, column);
-            codes.begin = k;
-            codes.k = count;
-            decoder->class_fill(&codes);
-        } else {
-            pack_panel(job, matrix, column, columns, k, count, scratch + layout->pieces, scratch + layout->panel);
-        }
-        if (next < call->k)
+        gmm_ahead ahead = {0};
+        prepare(job, layout, scratch, matrix, column, columns, k, count, &codes);
+        if (!call->dot)
+            gmm_ahead_row(&ahead); /* nothing: a sweep is easy to foresee */
+        else if (next < call->k)
             look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), &ahead);
         else
             look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, left - GMM_PANEL), 0,
                        minimum(layout->block, call->k), &ahead);
-        job->plan->outer->outer(&(gmm_outer){
-            .rows = item->rows,
-            .classes = layout->classes,
-            .k = count,
-            .a = scratch + k / layout->block * layout->a_block,
-            .b = scratch + layout->panel,
-            .codes = by_class ? &codes : NULL,
-            .class_decode = by_class ? decoder->class_decode : NULL,
-            .sums = scratch + layout->sums,
-            .tree = scratch + layout->tree,
-            .first = k == 0,
-            .last = next == call->k,
-            .out = scratch + layout->out,
-            .ahead = &ahead,
-        });
+        for (int64_t c = 0; c < columns; c += GMM_PANEL) {
+            int64_t panel = c / GMM_PANEL;
+            job->plan->outer->outer(&(gmm_outer){
+                .rows = item->rows,
+                .classes = layout->classes,
+                .k = count,
+                .a = scratch + k / layout->block * layout->a_block,
+                .b = scratch + layout->panel + panel * layout->panel_block,
+                .codes = by_class ? &codes : NULL,
+                .class_decode = by_class ? job->plan->decoder->class_decode : NULL,
+                .sums = scratch + layout->sums + panel * layout->panel_sums,
+                .tree = scratch + layout->tree,
+                .first = k == 0,
+                .last = next == call->k,
+                .out = out,
+                .ahead = &ahead,
+            });
+            for (int64_t r = 0; r < item->rows && next == call->k; r++)
+                store(job, to[r], column + c, minimum(GMM_PANEL, columns - c), out + r * GMM_PANEL);
+        }
     }
 }
 
@@ -411,12 +448,9 @@ static void outer_item(const run_job *job, const gmm_item *item, float *scratch)
     for (int64_t r = 0; r < item->rows; r++)
         to[r] = out_row(job, item, r);
     pack_lhs(job, item, &layout, scratch + layout.pieces, scratch);
-    for (int64_t c = 0; c < item->columns; c += GMM_PANEL) {
-        int64_t column = item->column + c, columns = minimum(GMM_PANEL, item->columns - c);
-        outer_panel(job, item, &layout, scratch, matrix, column, columns, item->columns - c);
-        for (int64_t r = 0; r < item->rows; r++)
-            store(job, to[r], column, columns, scratch + layout.out + r * GMM_PANEL);
-    }
+    for (int64_t c = 0; c < item->columns; c += layout.strip)
+        outer_strip(job, item, &layout, scratch, matrix, item->column + c, minimum(layout.strip, item->columns - c),
+                    item->columns - c);
 }
 
 /* ---- a call ---- */
