@@ -112,7 +112,13 @@ typedef enum gmm_ability {
 /* The kernel that does this with a format, with these CPU features: the first of the list that they allow, or NULL. */
 const gmm_kernel *gmm_kernel_choose(gmm_ability ability, const char *reads, uint32_t features);
 
-/* The first of the list that has any ability of this kernel: is it the kernel itself? */
+/* Do weights lie as kernels want them: one after the other, and of the type that their format reads? */
+bool gmm_weights_plain(const gmm_weights *weights);
+
+/* What decodes such weights: a kernel, or the format's own. */
+gmm_decode *gmm_decode_choose(const gmm_weights *weights, uint32_t features);
+
+/* Is this kernel the one of the list that is chosen for anything that it can do? */
 bool gmm_kernel_used(const gmm_kernel *kernel, uint32_t features);
 
 #endif

@@ -26,55 +26,14 @@ enum {
     WORK_PER_THREAD = 1 << 18,
 };
 
-static bool can(const gmm_kernel *kernel, gmm_ability ability)
-{
-    switch (ability) {
-    case GMM_CAN_DOT:
-        return kernel->dot != NULL;
-    case GMM_CAN_OUTER:
-        return kernel->outer != NULL;
-    default:
-        return kernel->decode != NULL;
-    }
-}
-
-const gmm_kernel *gmm_kernel_choose(gmm_ability ability, const char *reads, uint32_t features)
-{
-    for (size_t i = 0; gmm_kernels[i]; i++)
-        if (can(gmm_kernels[i], ability) && !strcmp(gmm_kernels[i]->reads, reads) &&
-            !(gmm_kernels[i]->needs & ~features))
-            return gmm_kernels[i];
-    return NULL;
-}
-
-bool gmm_kernel_used(const gmm_kernel *kernel, uint32_t features)
-{
-    for (gmm_ability ability = GMM_CAN_DOT; ability <= GMM_CAN_DECODE; ability++)
-        if (can(kernel, ability) && kernel == gmm_kernel_choose(ability, kernel->reads, features))
-            return true;
-    return false;
-}
-
-/* Do weights lie as kernels want them: one after the other, and of the type that their format reads? */
-static bool plain_weights(const gmm_call *call)
-{
-    const gmm_weights *weights = &call->weights;
-
-    if (weights->code_stride != 1)
-        return false;
-    if (call->quantized)
-        return weights->scale_stride == 1 && (!weights->format->has_biases || weights->bias_stride == 1);
-    if (weights->dtype != weights->format->dtype)
-        return false; /* integers, which the format's own decode converts */
-    return weights->dtype != GMM_F32 || (uintptr_t)call->rhs.data % sizeof(float) == 0;
-}
-
 static void choose_kernels(const gmm_call *call, uint32_t features, gmm_plan *plan)
 {
     const gmm_format *format = call->weights.format;
     const gmm_view *lhs = &call->lhs;
 
-    if (plain_weights(call)) {
+    /* f32 weights are read where they are. */
+    bool aligned = call->weights.dtype != GMM_F32 || (uintptr_t)call->rhs.data % sizeof(float) == 0;
+    if (gmm_weights_plain(&call->weights) && (call->quantized || aligned)) {
         plan->dot = gmm_kernel_choose(GMM_CAN_DOT, format->name, features);
         plan->decoder = gmm_kernel_choose(GMM_CAN_DECODE, format->name, features);
     }

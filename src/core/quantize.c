@@ -5,7 +5,9 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "core/call.h"
 #include "core/weights.h"
+#include "cpu/cpu.h"
 #include "formats/convert.h"
 #include "formats/format.h"
 #include "threads/parallel.h"
@@ -289,6 +291,7 @@ typedef struct {
     int64_t task_cols;  /* columns of a task, a multiple of PIECE */
     int64_t task_rows;  /* rows of a task */
     int64_t row_tasks;  /* tasks along a row */
+    gmm_decode *decode;
 } dequantize_call;
 
 static gmm_status check_weights(const gmm_quantized *w, dequantize_call *call, gmm_array_spec *spec)
@@ -328,7 +331,7 @@ static void dequantize_row(const dequantize_call *call, int64_t number, int64_t 
 
     for (int64_t col = begin; col < end; col += PIECE) {
         int64_t count = end - col < PIECE ? end - col : PIECE;
-        call->weights.format->decode(&call->weights, row, col, count, values);
+        call->decode(&call->weights, row, col, count, values);
         gmm_store_run(call->out.dtype, values, count, element(&call->out, number, col),
                       call->out.strides[call->out.ndim - 1]);
     }
@@ -360,10 +363,13 @@ gmm_status gmm_dequantize(const gmm_context *context, const gmm_quantized *w, gm
     dequantize_call call = {0};
     gmm_array_spec spec;
     gmm_status status;
+    uint32_t features;
 
     if ((status = check_weights(w, &call, &spec)) != GMM_OK ||
-        (status = check_dequantized(w, out, &spec, &call)) != GMM_OK)
+        (status = check_dequantized(w, out, &spec, &call)) != GMM_OK ||
+        (status = gmm_cpu_usable(context, &features)) != GMM_OK)
         return status;
+    call.decode = gmm_decode_choose(&call.weights, features);
     if (call.out.count > 0)
         gmm_parallel(context, cut_dequantize(&call), dequantize_task, &call);
     return GMM_OK;
