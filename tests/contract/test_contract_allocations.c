@@ -1,0 +1,159 @@
+/* test_contract_allocations.c - a call like an earlier one allocates nothing. */
+/* SPDX-License-Identifier: MIT */
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "cmocka_test.h"
+#include "gathermm/gathermm.h"
+
+/* The linker sends the allocations of this program, and of the static library in it, here first (--wrap). */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+static _Atomic int64_t allocations;
+
+void *__wrap_malloc(size_t size)
+{
+    allocations++;
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    allocations++;
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    allocations++;
+    return __real_realloc(memory, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    allocations++;
+    return __real_aligned_alloc(alignment, size);
+}
+
+enum {
+    K = 512,
+    N = 160,
+    EXPERTS = 4,
+    MOST_ROWS = 150
+};
+
+static uint32_t codes[EXPERTS * N * K / 8];
+static float scales[EXPERTS * N * K / 64], biases[EXPERTS * N * K / 64], x[MOST_ROWS * K], out[MOST_ROWS * N];
+static float dense[EXPERTS * N * K];
+
+/* Products of `rows` rows with matrices that come in no order, with quantized weights, or with dense ones in either
+ * layout. */
+static void run(const gmm_context *context, int64_t rows, int kind)
+{
+    static uint32_t experts[MOST_ROWS];
+    const int64_t w_shape[] = {EXPERTS, N, K / 8}, scale_shape[] = {EXPERTS, N, K / 64};
+    const int64_t x_shape[] = {rows, 1, K}, out_shape[] = {rows, 1, N}, indices_shape[] = {rows};
+    const int64_t rhs_shape[] = {EXPERTS, K, N}, along_k[] = {N * K, 1, K};
+    gmm_array w = {.data = codes, .dtype = GMM_U32, .ndim = 3, .shape = w_shape};
+    gmm_array s = {.data = scales, .dtype = GMM_F32, .ndim = 3, .shape = scale_shape};
+    gmm_array b = {.data = biases, .dtype = GMM_F32, .ndim = 3, .shape = scale_shape};
+    gmm_array rhs = {.data = dense, .dtype = GMM_F32, .ndim = 3, .shape = rhs_shape};
+    gmm_array lhs = {.data = x, .dtype = GMM_F32, .ndim = 3, .shape = x_shape};
+    gmm_array result = {.data = out, .dtype = GMM_F32, .ndim = 3, .shape = out_shape};
+    gmm_array indices = {.data = experts, .dtype = GMM_U32, .ndim = 1, .shape = indices_shape};
+    gmm_quantized quantized = {.w = &w, .scales = &s, .biases = &b};
+
+    for (int64_t i = 0; i < rows; i++)
+        experts[i] = (uint32_t)(i * 7 % EXPERTS);
+    rhs.strides = kind == 2 ? along_k : NULL;
+    if (kind == 0)
+        assert_int_equal(gmm_gather_qmm(context, &lhs, &quantized, NULL, &indices, true, false, &result), GMM_OK);
+    else
+        assert_int_equal(gmm_gather_mm(context, &lhs, &rhs, NULL, &indices, false, &result), GMM_OK);
+}
+
+static void check(const gmm_context *context)
+{
+    static const int64_t rows[] = {1, 9, MOST_ROWS}; /* the dot body, both bodies, the outer body */
+
+    for (int kind = 0; kind < 3; kind++)
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            run(context, rows[i], kind); /* finds out how much memory it needs */
+            int64_t before = allocations;
+            for (int again = 0; again < 3; again++)
+                run(context, rows[i], kind);
+            if (GMM_ARENA_KEPT_BYTES > 0)
+                assert_int_equal(allocations - before, 0);
+            else
+                assert_true(allocations > before); /* the address sanitizer's builds keep nothing */
+        }
+}
+
+static void test_default_context(void **state)
+{
+    (void)state;
+    check(NULL);
+}
+
+static void test_context(void **state)
+{
+    gmm_context *context = NULL;
+    gmm_context_options options = {.size = sizeof options, .threads = 2};
+
+    (void)state;
+    assert_int_equal(gmm_context_create(&options, &context), GMM_OK);
+    check(context);
+    gmm_context_destroy(context);
+}
+
+/* An arena's pieces are apart, aligned, and of one block when it is taken again. */
+static void test_arena(void **state)
+{
+    gmm_pool pool = {0};
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        gmm_arena *arena = gmm_arena_begin(&pool);
+        char *piece[3];
+        assert_non_null(arena);
+        for (int i = 0; i < 3; i++) {
+            piece[i] = gmm_arena_take(arena, 100 * i, 3);
+            assert_non_null(piece[i]);
+            assert_int_equal((uintptr_t)piece[i] % 64, 0);
+            memset(piece[i], i, (size_t)(300 * i));
+        }
+        for (int i = 0; i < 3; i++)
+            for (int at = 0; at < 300 * i; at++)
+                assert_int_equal(piece[i][at], i);
+        assert_null(gmm_arena_take(arena, -1, 1));
+        assert_null(gmm_arena_take(arena, INT64_MAX, 8));
+        assert_null(gmm_arena_take(arena, INT64_MAX, 1));
+        if (round == 1 && GMM_ARENA_KEPT_BYTES > 0)
+            assert_true(piece[1] > piece[0] && piece[2] > piece[1]);
+        gmm_arena_end(&pool, arena);
+    }
+    gmm_pool_clear(&pool);
+    gmm_arena_end(&pool, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_default_context),
+        cmocka_unit_test(test_context),
+        cmocka_unit_test(test_arena),
+    };
+
+    return cmocka_run_group_tests_name("allocations", tests, NULL, NULL);
+}
