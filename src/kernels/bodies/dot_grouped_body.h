@@ -4,6 +4,8 @@
  * Include after a vec_<isa>.h. Parameters: those of dot_body.h, and
  *   GROUP_STEP  codes that are decoded together: 32, or 16 for groups of 16.
  *   GROUP_SIZE(const gmm_weights *)  codes of a group; a constant where the format has one size only.
+ *   GROUP_TOGETHER  false where registers are few: a column's weights are used before the next column's are decoded.
+ *       Else, or if not defined, all columns' weights are, so that x is loaded once for them.
  *   group  a type: what a group's codes are decoded with, in registers.
  *   group group_begin(int variant, float scale, float bias);
  *   void group_weights(int variant, const group *of, const uint8_t *codes, vf32 *weights);
@@ -18,6 +20,10 @@
  *
  * `variant` is a compile-time constant at every call: formats use it for the number of bits and the like. */
 #include "kernels/bodies/dot_body.h"
+
+#ifndef GROUP_TOGETHER
+#define GROUP_TOGETHER true
+#endif
 
 enum {
     GROUPS_AHEAD = 64 /* groups whose scales are converted together */
@@ -57,10 +63,16 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
                     __builtin_prefetch(next_tile + line);
                 next_tile += nr * step_bytes;
 #pragma GCC unroll 4
-                for (int c = 0; c < nr; c++)
+                for (int c = 0; c < nr; c++) {
                     group_weights(variant, &group_of[c], codes + c * stride, weight[c]);
 #pragma GCC unroll 8
-                for (int r = 0; r < rows; r++)
+                    for (int r = 0; r < rows && !GROUP_TOGETHER; r++)
+#pragma GCC unroll 2
+                        for (int v = 0; v < GROUP_STEP / 16; v++)
+                            sum[r][c] = vf32_fma(vf32_load(x[r] + k + v * 16), weight[c][v], sum[r][c]);
+                }
+#pragma GCC unroll 8
+                for (int r = 0; r < rows && GROUP_TOGETHER; r++)
 #pragma GCC unroll 2
                     for (int v = 0; v < GROUP_STEP / 16; v++) {
                         vf32 element = vf32_load(x[r] + k + v * 16);
