@@ -36,6 +36,11 @@ static inline vf32 vf32_add(vf32 a, vf32 b)
     return (vf32){_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
 }
 
+static inline vf32 vf32_mul(vf32 a, vf32 b)
+{
+    return (vf32){_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+
 /* a * b + c, rounded once. */
 static inline vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
 {

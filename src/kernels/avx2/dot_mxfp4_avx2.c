@@ -1,0 +1,82 @@
+/* dot_mxfp4_avx2.c - E2M1 codes with an E8M0 scale for 32: 4 x 1 or 1 x 2 tiles of f32 rows and weight rows. */
+/* SPDX-License-Identifier: MIT */
+#include "cpu/cpu.h"
+#include "kernels/avx2/codes_avx2.h"
+#include "kernels/kernel.h"
+
+/* A group's scale, in all lanes. */
+typedef struct {
+    vf32 scale;
+} group;
+
+static inline group group_begin(int variant, float scale, float bias)
+{
+    (void)variant;
+    (void)bias;
+    return (group){vf32_all(scale)};
+}
+
+static inline void group_weights(int variant, const group *of, const uint8_t *codes, vf32 *weights)
+{
+    (void)variant;
+    thirty_two_4_bit_mixed(e2m1_tables(), codes, weights);
+    weights[0] = vf32_mul(weights[0], of->scale);
+    weights[1] = vf32_mul(weights[1], of->scale);
+}
+
+static inline vf32 group_order(int variant, vf32 lanes)
+{
+    (void)variant;
+    return unmix(lanes);
+}
+
+static inline int64_t group_bits(int variant)
+{
+    (void)variant;
+    return 4;
+}
+
+static inline void group_scales(int variant, const gmm_weights *weights, gmm_row row, int64_t first, int64_t count,
+                                float *scales, float *biases)
+{
+    (void)variant;
+    (void)weights;
+    (void)biases;
+    load_e8m0(row.scales, first, count, 0, scales);
+}
+
+#define DOT_MR 4
+#define DOT_NR(rows) ((rows) == 1 ? 2 : 1)
+#define GROUP_STEP 32
+#define GROUP_SIZE(weights) 32
+#define GROUP_TOGETHER false
+#include "kernels/bodies/dot_grouped_body.h"
+
+static void dot(const gmm_dot *call)
+{
+    dot_variant(call, 0);
+}
+
+static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out)
+{
+    decode_variant(weights, 0, row, begin, count, out);
+}
+
+static const float *arrange(const gmm_weights *weights, const float *x, int64_t k, float *buffer)
+{
+    (void)weights;
+    return arrange_variant(mix, x, k, buffer);
+}
+
+extern const gmm_kernel gmm_dot_mxfp4_avx2;
+const gmm_kernel gmm_dot_mxfp4_avx2 = {
+    .name = "dot_mxfp4_avx2",
+    .body = "dot",
+    .reads = "mxfp4",
+    .needs = GMM_CPU_AVX2,
+    .mr = DOT_MR,
+    .nr = DOT_NR(DOT_MR),
+    .dot = dot,
+    .arrange = arrange,
+    .decode = decode,
+};
