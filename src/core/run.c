@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "core/call.h"
+#include "core/prepared_weights.h"
 #include "formats/convert.h"
 #include "threads/parallel.h"
 
@@ -189,12 +190,13 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
 
 /* ---- the outer body: many rows, or weights that run along N ---- */
 
-/* The elements of K of one block: as many in each as in the others, nearly, and a multiple of 128 but in the last. */
-static int64_t block_of(const gmm_call *call)
+/* As many elements in each block as in the others, nearly, and a multiple of 128 but in the last. */
+int64_t gmm_block_of(int64_t k, bool dot)
 {
-    int64_t most = call->dot ? DOT_LAYOUT_BLOCK : OUTER_LAYOUT_BLOCK, blocks = (call->k + most - 1) / most;
+    int64_t most = dot ? DOT_LAYOUT_BLOCK : OUTER_LAYOUT_BLOCK, blocks = k > 0 ? (k + most - 1) / most : 1;
+    int64_t block = (k / blocks + (k % blocks > 0) + 127) / 128 * 128;
 
-    return ((call->k + blocks - 1) / blocks + 127) / 128 * 128;
+    return block > 0 ? block : 128;
 }
 
 /* Floats of a packed block of k elements of `rows` rows in `tiles` tiles. */
@@ -215,12 +217,13 @@ typedef struct {
 /* Does the outer body decode one class of a panel at a time? */
 static bool class_by_class(const gmm_call *call, const gmm_plan *plan)
 {
-    return call->dot && plan->decoder && plan->decoder->class_decode;
+    return call->dot && !call->panel_block && plan->decoder && plan->decoder->class_decode;
 }
 
 static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, outer_layout *layout)
 {
-    int64_t block = block_of(call), blocks = (call->k + block - 1) / block, classes = call->dot ? GMM_CLASSES : 1;
+    int64_t block = call->panel_block ? call->panel_block : gmm_block_of(call->k, call->dot),
+            blocks = (call->k + block - 1) / block, classes = call->dot ? GMM_CLASSES : 1;
     int64_t sums = rows * GMM_PANEL;
 
     *layout = (outer_layout){.block = block, .classes = classes};
@@ -230,6 +233,8 @@ static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, ou
     layout->tree = layout->sums + (blocks > 1 ? classes * sums : 0);
     layout->panel = layout->tree + GMM_TREE_LEVELS * sums;
     layout->codes = layout->panel + packed_floats(block, GMM_PANEL, 1, classes);
+    if (call->panel_block)
+        layout->codes = layout->panel + gmm_prepared_scratch(call, classes);
     layout->pieces = layout->codes;
     if (class_by_class(call, plan)) {
         layout->codes = layout->panel + block / GMM_CLASSES * GMM_PANEL;
@@ -369,20 +374,7 @@ static void outer_panel(const run_job *job, const gmm_item *item, const outer_la
 
     for (int64_t k = 0; k < call->k; k += layout->block) {
         int64_t count = minimum(layout->block, call->k - k), next = k + count;
-        if (by_class) {
-            codes.w = weight_rows(job, matrix, column);
-            codes.begin = k;
-            codes.k = count;
-            decoder->class_fill(&codes);
-        } else {
-            pack_panel(job, matrix, column, columns, k, count, scratch + layout->pieces, scratch + layout->panel);
-        }
-        if (next < call->k)
-            look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), &ahead);
-        else
-            look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, left - GMM_PANEL), 0,
-                       minimum(layout->block, call->k), &ahead);
-        job->plan->outer->outer(&(gmm_outer){
+        gmm_outer outer = {
             .rows = item->rows,
             .classes = layout->classes,
             .k = count,
@@ -396,7 +388,26 @@ static void outer_panel(const run_job *job, const gmm_item *item, const outer_la
             .last = next == call->k,
             .out = scratch + layout->out,
             .ahead = &ahead,
-        });
+        };
+        if (call->panel_block) {
+            gmm_prepared_block(call, job->plan, matrix.w, column, k, &codes, &outer);
+            job->plan->outer->outer(&outer);
+            continue;
+        }
+        if (by_class) {
+            codes.w = weight_rows(job, matrix, column);
+            codes.begin = k;
+            codes.k = count;
+            decoder->class_fill(&codes);
+        } else {
+            pack_panel(job, matrix, column, columns, k, count, scratch + layout->pieces, scratch + layout->panel);
+        }
+        if (next < call->k)
+            look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), &ahead);
+        else
+            look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, left - GMM_PANEL), 0,
+                       minimum(layout->block, call->k), &ahead);
+        job->plan->outer->outer(&outer);
     }
 }
 

@@ -96,24 +96,19 @@ static void outer_tile_of(const outer_tile *tile, int64_t rows)
     }
 }
 
-/* The tree +8, +4, +2, +1 needs no more than one set of sums a level if classes come in the order 0, 8, 4, 12, 2, ...:
- * after class number n of that order, as many subtrees are complete as n has trailing ones. */
-static int64_t class_in_tree(int64_t n, int64_t classes)
-{
-    return classes == 1 ? 0 : (n & 1) << 3 | (n & 2) << 1 | (n & 4) >> 1 | (n & 8) >> 3;
-}
-
 static void outer_f32(const gmm_outer *call)
 {
     int64_t tiles = gmm_tile_count(call->rows, OUTER_MR), sums = call->rows * GMM_PANEL;
     int64_t b_stride = gmm_class_stride(call->k, call->classes, GMM_PANEL);
 
     for (int64_t n = 0; n < call->classes; n++) {
-        int64_t c = class_in_tree(n, call->classes);
+        int64_t c = gmm_class_in_tree(n, call->classes);
         const float *a = call->a;
         outer_tile tile = {
             .length = gmm_class_length(call->k, call->classes, c),
-            .b = call->codes ? call->b : call->b + c * b_stride,
+            .b = call->prepared ? call->prepared + n * (b_stride - GMM_CLASS_GAP)
+                 : call->codes  ? call->b
+                                : call->b + c * b_stride,
             .level_stride = sums,
             .ahead = call->ahead,
         };
