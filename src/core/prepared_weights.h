@@ -73,12 +73,13 @@ void gmm_prepared_fill_quantized(const gmm_context *context, const gmm_prepared 
 /* Give the weights to a call: all that check.c would otherwise find in the product's rhs or quantized. */
 void gmm_prepared_take(const gmm_prepared *prepared, gmm_call *call);
 
-/* Floats of scratch for a class of a block that is widened. */
-int64_t gmm_prepared_scratch(const gmm_call *call, int64_t classes);
+/* Floats of scratch for a class of a block that is widened for an item of `rows` rows. */
+int64_t gmm_prepared_scratch(const gmm_call *call, const gmm_plan *plan, int64_t rows, int64_t classes);
 
 /* Point an outer call at a block of a panel: outer->k elements from k on of 32 columns from `column` on, of the matrix
- * that begins at offset `matrix`. Fills in `codes` and *outer->ahead besides. */
-void gmm_prepared_block(const gmm_call *call, const gmm_plan *plan, int64_t matrix, int64_t column, int64_t k,
-                        gmm_class_codes *codes, gmm_outer *outer);
+ * that begins at offset `matrix`; the item has `left` columns from there. Fills in `codes` and *outer->ahead besides.
+ */
+void gmm_prepared_block(const gmm_call *call, const gmm_plan *plan, int64_t matrix, int64_t column, int64_t left,
+                        int64_t k, gmm_class_codes *codes, gmm_outer *outer);
 
 #endif

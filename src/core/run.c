@@ -234,7 +234,7 @@ static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, ou
     layout->panel = layout->tree + GMM_TREE_LEVELS * sums;
     layout->codes = layout->panel + packed_floats(block, GMM_PANEL, 1, classes);
     if (call->panel_block)
-        layout->codes = layout->panel + gmm_prepared_scratch(call, classes);
+        layout->codes = layout->panel + gmm_prepared_scratch(call, plan, rows, classes);
     layout->pieces = layout->codes;
     if (class_by_class(call, plan)) {
         layout->codes = layout->panel + block / GMM_CLASSES * GMM_PANEL;
@@ -390,7 +390,7 @@ static void outer_panel(const run_job *job, const gmm_item *item, const outer_la
             .ahead = &ahead,
         };
         if (call->panel_block) {
-            gmm_prepared_block(call, job->plan, matrix.w, column, k, &codes, &outer);
+            gmm_prepared_block(call, job->plan, matrix.w, column, left, k, &codes, &outer);
             job->plan->outer->outer(&outer);
             continue;
         }

@@ -110,8 +110,11 @@ typedef struct gmm_outer {
     const float *a;  /* packed lhs: tile after tile, in it class after class, element after element, row after row */
     float *b; /* packed weights: class after class, element after element, GMM_PANEL columns each; or, with codes,
                  room for one class */
-    const float *prepared;        /* not NULL: packed weights instead of b, in the order in which the body takes their
-                                     classes (gmm_class_in_tree) and without gaps */
+    /* Not NULL: packed weights instead of b, in the order in which the body takes their classes (gmm_class_in_tree) and
+     * without gaps. F32, BF16 or F16, widened as they are used: that
+     * pays when all rows are one tile. */
+    const void *prepared;
+    gmm_dtype prepared_type;
     const gmm_class_codes *codes; /* NULL: b has all */
     void (*class_decode)(const gmm_class_codes *codes, int64_t c, float *to);
     float *sums; /* [classes][rows][GMM_PANEL]: class sums between blocks; not touched if first and last */

@@ -10,7 +10,8 @@
 /* One class of one tile. */
 typedef struct {
     int64_t length;
-    const float *a, *b;
+    const float *a;
+    const void *b;     /* f32, bf16 or f16 */
     const float *from; /* sums to go on with; NULL: zeros */
     const float *tree; /* sums of other classes to add, level after level */
     int levels;        /* how many of them */
@@ -19,11 +20,20 @@ typedef struct {
     gmm_ahead *ahead;
 } outer_tile;
 
-/* `rows` and `column` are compile-time constants at every call. */
-static inline __attribute__((always_inline)) void outer_columns(const outer_tile *tile, int rows, int column)
+/* Sixteen weights from number i on. */
+static inline __attribute__((always_inline)) vf32 outer_weights(const void *b, gmm_dtype as, int64_t i)
+{
+    return as == GMM_F32    ? vf32_load((const float *)b + i)
+           : as == GMM_BF16 ? vf32_load_bf16((const uint16_t *)b + i)
+                            : vf32_load_f16((const uint16_t *)b + i);
+}
+
+/* `rows`, `column` and `as` are compile-time constants at every call. */
+static inline __attribute__((always_inline)) void outer_columns(const outer_tile *tile, int rows, int column,
+                                                                gmm_dtype as)
 {
     vf32 sum[OUTER_MR][OUTER_NV];
-    const float *a = tile->a, *b = tile->b + column;
+    const float *a = tile->a;
     const char *ahead = tile->ahead->at;
     int64_t left = tile->ahead->left, step = tile->ahead->step;
 
@@ -32,7 +42,7 @@ static inline __attribute__((always_inline)) void outer_columns(const outer_tile
 #pragma GCC unroll 2
         for (int v = 0; v < OUTER_NV; v++)
             sum[r][v] = tile->from ? vf32_load(tile->from + r * GMM_PANEL + column + v * 16) : vf32_zero();
-    for (int64_t i = 0; i < tile->length; i++, a += rows, b += GMM_PANEL) {
+    for (int64_t i = 0; i < tile->length; i++, a += rows) {
         vf32 weight[OUTER_NV];
         __builtin_prefetch(ahead, 0, 2);
         ahead += step;
@@ -44,7 +54,7 @@ static inline __attribute__((always_inline)) void outer_columns(const outer_tile
         }
 #pragma GCC unroll 2
         for (int v = 0; v < OUTER_NV; v++)
-            weight[v] = vf32_load(b + v * 16);
+            weight[v] = outer_weights(tile->b, as, i * GMM_PANEL + column + v * 16);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
@@ -68,13 +78,14 @@ static inline __attribute__((always_inline)) void outer_columns(const outer_tile
             vf32_store(tile->to + r * GMM_PANEL + column + v * 16, sum[r][v]);
 }
 
-static void outer_tile_of(const outer_tile *tile, int64_t rows)
+/* `as` is a compile-time constant at every call. */
+static inline __attribute__((always_inline)) void outer_tile_as(const outer_tile *tile, int64_t rows, gmm_dtype as)
 {
     switch (rows) {
 #define OUTER_CASE(height)                                                                                             \
     case height:                                                                                                       \
         for (int column = 0; height <= OUTER_MR && column < GMM_PANEL; column += 16 * OUTER_NV)                        \
-            outer_columns(tile, height < OUTER_MR ? height : OUTER_MR, column);                                        \
+            outer_columns(tile, height < OUTER_MR ? height : OUTER_MR, column, as);                                    \
         break
         OUTER_CASE(1);
         OUTER_CASE(2);
@@ -96,23 +107,35 @@ static void outer_tile_of(const outer_tile *tile, int64_t rows)
     }
 }
 
+static void outer_tile_of(const outer_tile *tile, int64_t rows, gmm_dtype as)
+{
+    if (as == GMM_BF16)
+        outer_tile_as(tile, rows, GMM_BF16);
+    else if (as == GMM_F16)
+        outer_tile_as(tile, rows, GMM_F16);
+    else
+        outer_tile_as(tile, rows, GMM_F32);
+}
+
 static void outer_f32(const gmm_outer *call)
 {
     int64_t tiles = gmm_tile_count(call->rows, OUTER_MR), sums = call->rows * GMM_PANEL;
     int64_t b_stride = gmm_class_stride(call->k, call->classes, GMM_PANEL);
+    int64_t prepared_stride = (b_stride - GMM_CLASS_GAP) * (call->prepared_type == GMM_F32 ? 4 : 2); /* in bytes */
+    gmm_dtype as = call->prepared ? call->prepared_type : GMM_F32;
 
     for (int64_t n = 0; n < call->classes; n++) {
         int64_t c = gmm_class_in_tree(n, call->classes);
         const float *a = call->a;
         outer_tile tile = {
             .length = gmm_class_length(call->k, call->classes, c),
-            .b = call->prepared ? call->prepared + n * (b_stride - GMM_CLASS_GAP)
-                 : call->codes  ? call->b
-                                : call->b + c * b_stride,
+            .b = call->codes ? call->b : call->b + c * b_stride,
             .level_stride = sums,
             .ahead = call->ahead,
         };
-        if (call->codes)
+        if (call->prepared)
+            tile.b = (const char *)call->prepared + n * prepared_stride;
+        else if (call->codes)
             call->class_decode(call->codes, c, call->b);
         while (call->last && n >> tile.levels & 1)
             tile.levels++;
@@ -126,7 +149,7 @@ static void outer_f32(const gmm_outer *call)
             tile.to = !call->last              ? class_sums
                       : n == call->classes - 1 ? call->out + at
                                                : call->tree + tile.levels * sums + at;
-            outer_tile_of(&tile, rows);
+            outer_tile_of(&tile, rows, as);
             a += call->classes * a_stride;
         }
     }
