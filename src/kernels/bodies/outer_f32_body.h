@@ -33,7 +33,9 @@ static inline __attribute__((always_inline)) void outer_columns(const outer_tile
                                                                 gmm_dtype as)
 {
     vf32 sum[OUTER_MR][OUTER_NV];
+    const int element_bytes = as == GMM_F32 ? 4 : 2;
     const float *a = tile->a;
+    const char *b = (const char *)tile->b + column * element_bytes;
     const char *ahead = tile->ahead->at;
     int64_t left = tile->ahead->left, step = tile->ahead->step;
 
@@ -42,7 +44,7 @@ static inline __attribute__((always_inline)) void outer_columns(const outer_tile
 #pragma GCC unroll 2
         for (int v = 0; v < OUTER_NV; v++)
             sum[r][v] = tile->from ? vf32_load(tile->from + r * GMM_PANEL + column + v * 16) : vf32_zero();
-    for (int64_t i = 0; i < tile->length; i++, a += rows) {
+    for (int64_t i = 0; i < tile->length; i++, a += rows, b += GMM_PANEL * element_bytes) {
         vf32 weight[OUTER_NV];
         __builtin_prefetch(ahead, 0, 2);
         ahead += step;
@@ -54,7 +56,7 @@ static inline __attribute__((always_inline)) void outer_columns(const outer_tile
         }
 #pragma GCC unroll 2
         for (int v = 0; v < OUTER_NV; v++)
-            weight[v] = outer_weights(tile->b, as, i * GMM_PANEL + column + v * 16);
+            weight[v] = outer_weights(b, as, v * 16);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
