@@ -22,35 +22,31 @@ static int64_t ceiling(int64_t a, int64_t b)
     return a / b + (a % b > 0);
 }
 
-/* Add a part to the end of the weights; `raw` are the elements of a matrix that count. True when sizes overflow. */
-static bool add_part(gmm_prepared *prepared, gmm_dtype dtype, int64_t rows, int64_t columns, int64_t raw)
+/* Add a part to the end of the weights. True when sizes overflow. */
+static bool add_part(gmm_prepared *prepared, gmm_dtype dtype, int64_t rows, int64_t columns)
 {
     gmm_prepared_part *part = &prepared->parts[prepared->part_count++];
-    int64_t element_bytes = gmm_dtype_bits(dtype) / 8, matrix_bytes, all_bytes, raw_bytes;
+    int64_t matrix_bytes, all_bytes;
 
     *part = (gmm_prepared_part){.dtype = dtype, .rows = rows, .columns = columns, .offset = prepared->bytes};
     if (gmm_mul_overflows(rows, columns, &matrix_bytes) ||
-        gmm_mul_overflows(matrix_bytes, element_bytes, &matrix_bytes) ||
+        gmm_mul_overflows(matrix_bytes, gmm_dtype_bits(dtype) / 8, &matrix_bytes) ||
         gmm_add_overflows(matrix_bytes, ALIGNMENT - 1, &matrix_bytes))
         return true;
     part->matrix_bytes = matrix_bytes / ALIGNMENT * ALIGNMENT;
-    if (gmm_mul_overflows(part->matrix_bytes, prepared->matrices, &all_bytes) ||
-        gmm_add_overflows(prepared->bytes, all_bytes, &prepared->bytes))
-        return true;
-    /* No more than what the part takes, so nothing overflows. */
-    raw_bytes = raw * element_bytes * prepared->matrices;
-    prepared->raw_bytes += raw_bytes;
-    return false;
+    return gmm_mul_overflows(part->matrix_bytes, prepared->matrices, &all_bytes) ||
+           gmm_add_overflows(prepared->bytes, all_bytes, &prepared->bytes);
 }
 
 static bool lay_out_dense(gmm_prepared *prepared)
 {
-    int64_t elements;
+    gmm_dtype dtype = prepared->weights.dtype;
 
-    if (prepared->k > INT64_MAX / GMM_PANEL - GMM_CLASSES || gmm_mul_overflows(prepared->k, prepared->n, &elements))
+    if (prepared->k > INT64_MAX / GMM_PANEL - GMM_CLASSES ||
+        add_part(prepared, dtype, ceiling(prepared->n, GMM_PANEL), gmm_panel_elements(prepared->dot, prepared->k)))
         return true;
-    return add_part(prepared, prepared->weights.dtype, ceiling(prepared->n, GMM_PANEL),
-                    gmm_panel_elements(prepared->dot, prepared->k), elements);
+    prepared->raw_bytes = prepared->matrices * prepared->k * prepared->n * (gmm_dtype_bits(dtype) / 8);
+    return false;
 }
 
 static bool lay_out_quantized(gmm_prepared *prepared)
@@ -59,11 +55,14 @@ static bool lay_out_quantized(gmm_prepared *prepared)
     int64_t rows = prepared->dot ? prepared->n : prepared->k, groups = prepared->dot ? prepared->k : prepared->n, words;
 
     groups /= weights->group_size;
-    if (gmm_mul_overflows(groups, weights->group_size * weights->bits / 32, &words))
+    if (gmm_mul_overflows(groups, weights->group_size * weights->bits / 32, &words) ||
+        add_part(prepared, GMM_U32, rows, words) || add_part(prepared, weights->scales_dtype, rows, groups) ||
+        (weights->format->has_biases && add_part(prepared, weights->biases_dtype, rows, groups)))
         return true;
-    return add_part(prepared, GMM_U32, rows, words, rows * words) ||
-           add_part(prepared, weights->scales_dtype, rows, groups, rows * groups) ||
-           (weights->format->has_biases && add_part(prepared, weights->biases_dtype, rows, groups, rows * groups));
+    for (int i = 0; i < prepared->part_count; i++)
+        prepared->raw_bytes +=
+            prepared->matrices * rows * prepared->parts[i].columns * (gmm_dtype_bits(prepared->parts[i].dtype) / 8);
+    return false;
 }
 
 gmm_status gmm_prepared_lay_out(gmm_prepared *prepared)
