@@ -93,13 +93,15 @@ static int fit_into_memory(bench_weights *weights, const bench_request *request,
 
     if (status)
         return status;
-    int64_t held = request->memory_bytes / round_up(weights->matrix_bytes, 3 * ALIGNMENT);
+    /* A raw stack is there while prepared ones are made from it. */
+    int64_t spare = request->prepared ? 1 : 0;
+    int64_t held = request->memory_bytes / (1 + spare) / round_up(weights->matrix_bytes, 3 * ALIGNMENT);
     if (held < shape->top_k)
         return EXIT_FINE;
     if (held < shape->experts)
         status = set_sizes(weights, held, tile, options);
     int64_t wanted = (CACHES * gmm_cache_bytes() + weights->stack_bytes - 1) / weights->stack_bytes;
-    int64_t possible = request->memory_bytes / weights->stack_bytes;
+    int64_t possible = request->memory_bytes / weights->stack_bytes - spare;
     weights->stacks = request->in_cache ? 1 : wanted < possible ? wanted : possible > 0 ? possible : 1;
     return status;
 }

@@ -27,8 +27,8 @@ typedef struct gmm_call {
     gmm_dtype dtype; /* T: the promoted type of the operands */
     bool quantized, prepared;
     bool dot; /* the layout: weights run along K (dot), or along N (outer) */
-    /* Dense weights that are prepared: rhs holds panels (core/prepared_weights.h), cut along K every so many elements. 0: rhs
-     * is as its strides say. */
+    /* Dense weights that are prepared: rhs holds panels (core/prepared_weights.h), cut along K every so many elements.
+     * 0: rhs is as its strides say. */
     int64_t panel_block;
     int64_t m, n, k;
     int32_t batch_ndim;

@@ -76,6 +76,7 @@ static inline void gmm_ahead_row(gmm_ahead *ahead)
     while (ahead->part < 3 && ahead->parts[ahead->part].rows <= 0)
         ahead->part++;
     if (ahead->part >= 3) {
+        ahead->at = (const char *)ahead; /* some line that is there: fetching NULL can cost a walk of the page tables */
         ahead->left = INT64_MAX;
         ahead->step = 0;
         return;

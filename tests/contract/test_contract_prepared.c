@@ -1,6 +1,4 @@
-/* test_contract_prepared.c - prepared weights give the bits of raw ones: every format, shape, type, from memory or
- * file.
- */
+/* test_contract_prepared.c - prepared weights give the bits of raw ones: every format, shape and type. */
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,4 @@
-/* fuzz_prepared.c - fuzz target: any bytes as a file of prepared weights; what opens must be whole, fit for products,
- * and survive being written again. */
+/* fuzz_prepared.c - fuzz target: any bytes as a file of prepared weights; what opens must be fit for products. */
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 

@@ -1,6 +1,4 @@
-/* test_prepared.c - prepared weights: what they say of themselves, what is refused, their files, threads that share
- * them.
- */
+/* test_prepared.c - prepared weights: what they say of themselves, what is refused, files, threads that share them. */
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
 #include <pthread.h>
