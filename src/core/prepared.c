@@ -38,6 +38,12 @@ static bool add_part(gmm_prepared *prepared, gmm_dtype dtype, int64_t rows, int6
            gmm_add_overflows(prepared->bytes, all_bytes, &prepared->bytes);
 }
 
+/* A product that is known to fit unless one of them is 0, and then another may be huge. */
+static int64_t product(int64_t a, int64_t b, int64_t c)
+{
+    return a && b && c ? a * b * c : 0;
+}
+
 static bool lay_out_dense(gmm_prepared *prepared)
 {
     gmm_dtype dtype = prepared->weights.dtype;
@@ -45,7 +51,7 @@ static bool lay_out_dense(gmm_prepared *prepared)
     if (prepared->k > INT64_MAX / GMM_PANEL - GMM_CLASSES ||
         add_part(prepared, dtype, ceiling(prepared->n, GMM_PANEL), gmm_panel_elements(prepared->dot, prepared->k)))
         return true;
-    prepared->raw_bytes = prepared->matrices * prepared->k * prepared->n * (gmm_dtype_bits(dtype) / 8);
+    prepared->raw_bytes = product(prepared->k, prepared->n, prepared->matrices) * (gmm_dtype_bits(dtype) / 8);
     return false;
 }
 
@@ -60,8 +66,8 @@ static bool lay_out_quantized(gmm_prepared *prepared)
         (weights->format->has_biases && add_part(prepared, weights->biases_dtype, rows, groups)))
         return true;
     for (int i = 0; i < prepared->part_count; i++)
-        prepared->raw_bytes +=
-            prepared->matrices * rows * prepared->parts[i].columns * (gmm_dtype_bits(prepared->parts[i].dtype) / 8);
+        prepared->raw_bytes += product(rows, prepared->parts[i].columns, prepared->matrices) *
+                               (gmm_dtype_bits(prepared->parts[i].dtype) / 8);
     return false;
 }
 
@@ -99,7 +105,7 @@ static gmm_view view_of(const gmm_prepared *prepared, int i)
     };
     int64_t stride = part->matrix_bytes / view.element_bytes;
 
-    view.count = prepared->matrices * part->rows * part->columns;
+    view.count = product(part->rows, part->columns, prepared->matrices);
     view.shape[view.ndim - 1] = part->columns;
     view.strides[view.ndim - 1] = 1;
     view.shape[view.ndim - 2] = part->rows;
@@ -107,7 +113,7 @@ static gmm_view view_of(const gmm_prepared *prepared, int i)
     for (int32_t d = prepared->batch_ndim - 1; d >= 0; d--) {
         view.shape[d] = prepared->batch_shape[d];
         view.strides[d] = stride;
-        stride *= view.shape[d];
+        stride *= prepared->matrices > 0 ? view.shape[d] : 0;
     }
     return view;
 }

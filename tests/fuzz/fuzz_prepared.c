@@ -46,13 +46,13 @@ static const char *make_file(const uint8_t *data, size_t size)
     return fuzz_file_write("in", header, HEADER_BYTES, data + 1 + chosen, weights);
 }
 
-static int64_t matrices(const gmm_prepared_info *info)
+static bool is_empty(const gmm_prepared_info *info)
 {
-    int64_t count = 1;
+    bool empty = false;
 
     for (int32_t d = 0; d < info->batch_ndim; d++)
-        count = info->batch_shape[d] == 0 ? 0 : count * (count ? info->batch_shape[d] : 1);
-    return count;
+        empty |= info->batch_shape[d] == 0;
+    return empty;
 }
 
 /* Two rows times the first matrix. */
@@ -66,14 +66,14 @@ static void check_product(const gmm_prepared *prepared, const gmm_prepared_info 
     gmm_product product = {.size = sizeof product, .lhs = &lhs, .prepared = prepared, .rhs_indices = &index};
     gmm_array_spec spec;
 
-    if (info->k > MOST || info->n > MOST)
+    if (info->k > MOST || info->n > MOST || is_empty(info))
         return;
     for (int i = 0; i < 2 * MOST; i++)
         x[i] = (float)(i % 7) - 3;
     FUZZ_REQUIRE(gmm_result_spec(&product, &spec) == GMM_OK, "%s", gmm_error_detail());
     result.ndim = spec.ndim; /* a vector has no columns */
     gmm_status status = gmm_run(NULL, &product, &result);
-    FUZZ_REQUIRE(status == (matrices(info) > 0 ? GMM_OK : GMM_ERR_INDEX), "%d: %s", (int)status, gmm_error_detail());
+    FUZZ_REQUIRE(status == GMM_OK, "%d: %s", (int)status, gmm_error_detail());
 }
 
 static void check_copy(const gmm_prepared *prepared, const gmm_prepared_info *info)
