@@ -25,8 +25,8 @@ static void widen_class(const gmm_class_codes *codes, int64_t c, float *to)
 }
 
 /* Fetch from the second class of this block on, to the end of the next block: what the outer body will read is one run
- * of memory to the end of the item, `left` columns from here. It fetches a line for each element and tile; where that
- * is less than it reads it fetches every second line, whose neighbour the CPU then brings by itself. */
+ * of memory to the end of the item, `left` columns from here. It goes a step for each element and tile, which must not
+ * bring less than it reads: few rows of f32 take two lines at a time. */
 static void fetch_from_here(const gmm_call *call, const gmm_kernel *kernel, const char *block, int64_t k, int64_t left,
                             gmm_outer *outer)
 {

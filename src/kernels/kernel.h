@@ -62,8 +62,8 @@ typedef struct gmm_dot {
  * rows, so that memory works all the time. gmm_ahead_row() begins, and goes on to the next row. */
 typedef struct gmm_ahead {
     const char *at; /* the line to fetch next */
-    int64_t left;   /* lines to the end of this row */
-    int64_t step;   /* bytes to the next line; 0 when there is nothing left to fetch */
+    int64_t left;   /* steps to the end of this row */
+    int64_t step;   /* bytes: 64; 128 to fetch two lines at a time; 0 when there is nothing left to fetch */
     int part;
     struct {
         const char *row;

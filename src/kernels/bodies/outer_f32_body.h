@@ -47,6 +47,7 @@ static inline __attribute__((always_inline)) void outer_columns(const outer_tile
     for (int64_t i = 0; i < tile->length; i++, a += rows, b += GMM_PANEL * element_bytes) {
         vf32 weight[OUTER_NV];
         __builtin_prefetch(ahead, 0, 2);
+        __builtin_prefetch(ahead + step / 2, 0, 2); /* another line where a step is two */
         ahead += step;
         if (--left == 0) {
             gmm_ahead_row(tile->ahead);
