@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "gathermm/gathermm.h"
+#include "gathermm/prepared.h"
 #include "whole_file.h"
 
 /* ---- what is timed: bench_cases.c -------------------------------------------------------------------------------- */
@@ -47,6 +48,7 @@ typedef struct bench_request {
     const char *cpu_mask;
     bool plain;    /* weights (K, N), not as checkpoints have them, (N, K) */
     bool in_cache; /* one stack of experts, always the same matrices */
+    bool prepared; /* weights in the kernels' own order */
 } bench_request;
 
 /* Add to a list of the request, each thing once, from "word,word,..." or "all". NULL, or a message about the first word
@@ -69,7 +71,7 @@ char *bench_read_set(const char *words, int32_t highest, int32_t **numbers, size
 
 /* ---- the experts' weights: bench_weights.c ----------------------------------------------------------------------- */
 
-/* Stacks of experts in one piece of memory: [stacks][experts] matrices of random codes. */
+/* Stacks of experts in one piece of memory: [stacks][experts] matrices of random codes. Or prepared, each stack. */
 typedef struct bench_weights {
     int64_t experts, stacks;
     int64_t rows, columns; /* of a matrix as it lies */
@@ -84,6 +86,7 @@ typedef struct bench_weights {
     } parts[3];
     int64_t stack_bytes;
     char *memory;
+    gmm_prepared **prepared; /* [stacks]; NULL: raw, in memory */
 } bench_weights;
 
 /* Make as many experts as the shape has, in as many stacks as it takes to outgrow the caches three times, if
@@ -161,7 +164,7 @@ typedef struct bench_row {
     const bench_ceilings *ceilings;
     int64_t experts_held;
     int32_t tokens, threads;
-    const char *layout, *mode;
+    const char *layout, *mode, *weights;
     bool in_cache;
     bool bf16; /* a product of bf16 numbers: the machine's bf16 dot product could do it */
     int32_t repetitions;

@@ -8,8 +8,8 @@
 #include "output.h"
 
 /* What makes two rows the same work. */
-static const char *const keys[] = {"preset", "k",           "n",    "experts", "top_k",    "experts_held", "tokens",
-                                   "format", "activations", "mode", "layout",  "in_cache", "threads"};
+static const char *const keys[] = {"preset", "k",           "n",    "experts", "top_k",  "experts_held", "tokens",
+                                   "format", "activations", "mode", "weights", "layout", "in_cache",     "threads"};
 
 json_t *bench_load_rows(const char *path)
 {

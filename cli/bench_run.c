@@ -148,6 +148,7 @@ static int run_format(running *run, const bench_shape *shape, const bench_format
                                             .format = format,
                                             .activations = activations,
                                             .mode = "exact",
+                                            .weights = r->prepared ? "prepared" : "raw",
                                             .layout = r->plain ? "plain" : "transposed",
                                             .in_cache = r->in_cache},
                                 &weights);

@@ -93,13 +93,15 @@ static int fit_into_memory(bench_weights *weights, const bench_request *request,
 
     if (status)
         return status;
-    int64_t held = request->memory_bytes / round_up(weights->matrix_bytes, 3 * ALIGNMENT);
+    /* A raw stack is there while prepared ones are made from it. */
+    int64_t spare = request->prepared ? 1 : 0;
+    int64_t held = request->memory_bytes / (1 + spare) / round_up(weights->matrix_bytes, 3 * ALIGNMENT);
     if (held < shape->top_k)
         return EXIT_FINE;
     if (held < shape->experts)
         status = set_sizes(weights, held, tile, options);
     int64_t wanted = (CACHES * gmm_cache_bytes() + weights->stack_bytes - 1) / weights->stack_bytes;
-    int64_t possible = request->memory_bytes / weights->stack_bytes;
+    int64_t possible = request->memory_bytes / weights->stack_bytes - spare;
     weights->stacks = request->in_cache ? 1 : wanted < possible ? wanted : possible > 0 ? possible : 1;
     return status;
 }
@@ -164,6 +166,23 @@ static int allocate(bench_weights *weights)
     return EXIT_FINE;
 }
 
+/* The first stack, prepared as many times as there are to be stacks, takes the place of all. */
+static int prepare(bench_weights *weights, int64_t stacks)
+{
+    bench_operands operands;
+    gmm_product product = {.size = sizeof product};
+    gmm_status status = GMM_OK;
+    gmm_prepared **prepared = must_allocate((size_t)stacks, sizeof *prepared);
+
+    bench_weights_set(weights, 0, &operands, &product);
+    for (weights->stacks = 0; !status && weights->stacks < stacks; weights->stacks += !status)
+        status = gmm_prepare(NULL, product.rhs, product.quantized, product.transpose, &prepared[weights->stacks]);
+    free(weights->memory);
+    weights->memory = NULL;
+    weights->prepared = prepared;
+    return status ? complain_status(status) : EXIT_FINE;
+}
+
 int bench_weights_make(bench_weights *weights, const bench_request *request, const bench_shape *shape,
                        const bench_format *format, gmm_dtype scale_dtype)
 {
@@ -184,24 +203,35 @@ int bench_weights_make(bench_weights *weights, const bench_request *request, con
 
     bench_random_numbers(dtype, tile.data, tile_bytes);
     int status = fit_into_memory(weights, request, shape, &tile, &options);
-    if (!status && weights->stacks)
+    int64_t stacks = weights->stacks;
+    if (request->prepared && stacks)
+        weights->stacks = 1;
+    if (!status && stacks)
         status = allocate(weights);
-    if (!status && weights->stacks)
+    if (!status && stacks)
         status = fill(weights, &tile, &options);
+    if (!status && stacks && request->prepared)
+        status = prepare(weights, stacks);
     free(tile.data);
     return status;
 }
 
 void bench_weights_free(bench_weights *weights)
 {
+    for (int64_t stack = 0; weights->prepared && stack < weights->stacks; stack++)
+        gmm_prepared_free(weights->prepared[stack]);
+    free(weights->prepared);
     free(weights->memory);
     *weights = (bench_weights){0};
 }
 
 void bench_weights_set(const bench_weights *weights, int64_t stack, bench_operands *operands, gmm_product *product)
 {
+    if (weights->prepared) {
+        product->prepared = weights->prepared[stack];
+        return;
+    }
     char *memory = weights->memory + stack * weights->stack_bytes;
-
     for (int p = 0; p < weights->part_count; p++)
         operands->parts[p] = (gmm_array){
             .data = memory + weights->parts[p].stack_offset,

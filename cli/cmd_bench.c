@@ -26,6 +26,7 @@ enum {
     OPTION_SECONDS,
     OPTION_QUICK,
     OPTION_LAYOUT,
+    OPTION_PREPARED,
     OPTION_IN_CACHE,
     OPTION_MEMORY,
     OPTION_SEED,
@@ -46,6 +47,7 @@ static const struct option options[] = {
     {"seconds", required_argument, NULL, OPTION_SECONDS},
     {"quick", no_argument, NULL, OPTION_QUICK},
     {"layout", required_argument, NULL, OPTION_LAYOUT},
+    {"prepared", no_argument, NULL, OPTION_PREPARED},
     {"in-cache", no_argument, NULL, OPTION_IN_CACHE},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"seed", required_argument, NULL, OPTION_SEED},
@@ -154,6 +156,9 @@ static bool read_option(bench_request *r, bench_outputs *out, bool *quick, int o
         return true;
     case OPTION_LAYOUT:
         return accept("layout", read_layout(optarg, &r->plain));
+    case OPTION_PREPARED:
+        r->prepared = true;
+        return true;
     case OPTION_IN_CACHE:
         r->in_cache = true;
         return true;
@@ -302,6 +307,7 @@ const command cmd_bench = {
             "  --quick             fewer rows by default, 0.1 seconds each\n"
             "  --layout LAYOUT     weights transposed (default), (N, K) as in checkpoints, or\n"
             "                      plain, (K, N)\n"
+            "  --prepared          weights prepared, in the order in which kernels read them\n"
             "  --in-cache          the same experts again and again, from cache if they fit\n"
             "  --memory SIZE       weights take at most this: 512M, 8G (default: half of all)\n"
             "  --seed N            for the choice of experts (default 1)\n"

@@ -14,7 +14,7 @@ MAY_INCLUDE = {
     "threads": {"base", "cpu"},
     "formats": {"base"},
     "kernels": {"base", "cpu", "formats"},
-    "core": {"base", "cpu", "threads", "formats", "kernels"},
+    "core": {"base", "cpu", "threads", "formats", "kernels", "io"},
     "io": {"base", "formats"},
     "blas": {"base", "cpu"},
 }

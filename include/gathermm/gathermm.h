@@ -184,13 +184,17 @@ typedef struct gmm_quantized {
     int32_t bits;                  /**< 0: the mode's default */
 } gmm_quantized;
 
-/** One gathered product. Set `size`, and exactly one of `rhs` and `quantized`. */
+/** Weights in the kernels' own order, made from either kind once: see prepared.h. Opaque. */
+typedef struct gmm_prepared gmm_prepared;
+
+/** One gathered product. Set `size`, and exactly one of `rhs`, `quantized` and `prepared`. */
 typedef struct gmm_product {
     size_t size;                    /**< sizeof(gmm_product) */
     const gmm_array *lhs;           /**< batch_lhs + (M, K) */
     const gmm_array *rhs;           /**< dense: batch_rhs + (K, N), any strides */
     const gmm_quantized *quantized; /**< packed: batch_rhs + (N, K) if transpose, batch_rhs + (K, N) if not */
-    bool transpose;                 /**< for quantized weights only; a dense rhs says it by its strides */
+    const gmm_prepared *prepared;   /**< either of these, prepared: the same result, to the bit */
+    bool transpose;                 /**< for quantized weights only; the others know how they lie */
     const gmm_array *lhs_indices;   /**< any integer type; NULL: 0..n-1 in the shape of batch_lhs */
     const gmm_array *rhs_indices;   /**< any integer type; NULL: 0..n-1 in the shape of batch_rhs */
     bool sorted_indices;            /**< a hint; it never changes a result */

@@ -25,8 +25,11 @@ typedef struct gmm_call {
     gmm_view scales, biases;
     gmm_weights weights;
     gmm_dtype dtype; /* T: the promoted type of the operands */
-    bool quantized;
+    bool quantized, prepared;
     bool dot; /* the layout: weights run along K (dot), or along N (outer) */
+    /* Dense weights that are prepared: rhs holds panels (core/prepared_weights.h), cut along K every so many elements.
+     * 0: rhs is as its strides say. */
+    int64_t panel_block;
     int64_t m, n, k;
     int32_t batch_ndim;
     int64_t batch_shape[GMM_MAX_NDIM]; /* P */
@@ -37,6 +40,9 @@ typedef struct gmm_call {
 
 /* Check all of a product but the values of its indices and the output. Statuses as gmm_run. */
 gmm_status gmm_call_check(const gmm_product *product, gmm_call *call);
+
+/* The layout of a dense rhs of two axes or more. */
+bool gmm_dense_is_dot(const gmm_view *rhs);
 
 /* The shape and the type of the result. */
 void gmm_call_spec(const gmm_call *call, gmm_array_spec *spec);
@@ -97,6 +103,9 @@ typedef struct gmm_plan {
 /* Check the indices, group the rows by matrix, choose kernels, cut the work. GMM_ERR_INDEX, GMM_ERR_MEMORY,
  * GMM_ERR_CPU. */
 gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_arena *arena, gmm_plan *plan);
+
+/* The elements of K that the outer body takes at a time, unless the weights are prepared: a multiple of 128. */
+int64_t gmm_block_of(int64_t k, bool dot);
 
 /* Carry out a plan. GMM_ERR_MEMORY, before anything is written. */
 gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, gmm_arena *arena,

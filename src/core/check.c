@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "core/call.h"
+#include "core/prepared_weights.h"
 #include "formats/convert.h"
 
 enum {
@@ -27,17 +28,51 @@ static bool expand(gmm_view *view, bool is_lhs)
     return true;
 }
 
+bool gmm_dense_is_dot(const gmm_view *rhs)
+{
+    /* The layout is the operand's own: along which axis do its elements lie closer? With one column only K's stride
+     * means anything. */
+    int64_t stride_k = imaxabs(rhs->strides[rhs->ndim - 2]), stride_n = imaxabs(rhs->strides[rhs->ndim - 1]);
+
+    return rhs->shape[rhs->ndim - 1] == 1 ? stride_k == 1 : stride_k < stride_n;
+}
+
+gmm_status gmm_dense_view(const gmm_array *array, gmm_view *rhs, bool *vector)
+{
+    gmm_status status = gmm_view_make(array, "rhs", rhs);
+
+    if (status)
+        return status;
+    if (rhs->ndim == 0)
+        return gmm_fail(GMM_ERR_SHAPE, "rhs has no axes; it needs at least 1");
+    *vector = expand(rhs, false);
+    return GMM_OK;
+}
+
+/* The dense weights of a product and how they lie. */
+static gmm_status take_dense(const gmm_product *product, gmm_call *call)
+{
+    gmm_status status = GMM_OK;
+
+    if (product->prepared) {
+        gmm_prepared_take(product->prepared, call);
+        return GMM_OK;
+    }
+    status = gmm_dense_view(product->rhs, &call->rhs, &call->drop_n);
+    call->dot = !status && gmm_dense_is_dot(&call->rhs);
+    return status;
+}
+
 static gmm_status check_dense(const gmm_product *product, gmm_call *call)
 {
     gmm_status status;
     gmm_view *lhs = &call->lhs, *rhs = &call->rhs;
 
-    if ((status = gmm_view_make(product->lhs, "lhs", lhs)) || (status = gmm_view_make(product->rhs, "rhs", rhs)))
+    if ((status = gmm_view_make(product->lhs, "lhs", lhs)) || (status = take_dense(product, call)))
         return status;
-    if (lhs->ndim == 0 || rhs->ndim == 0)
-        return gmm_fail(GMM_ERR_SHAPE, "%s has no axes; it needs at least 1", lhs->ndim == 0 ? "lhs" : "rhs");
+    if (lhs->ndim == 0)
+        return gmm_fail(GMM_ERR_SHAPE, "lhs has no axes; it needs at least 1");
     call->drop_m = expand(lhs, true);
-    call->drop_n = expand(rhs, false);
     call->m = lhs->shape[lhs->ndim - 2];
     call->k = lhs->shape[lhs->ndim - 1];
     call->n = rhs->shape[rhs->ndim - 1];
@@ -47,19 +82,27 @@ static gmm_status check_dense(const gmm_product *product, gmm_call *call)
     if (!(call->dtype = gmm_promote(lhs->dtype, rhs->dtype)))
         return gmm_fail(GMM_ERR_DTYPE, "lhs %s with rhs %s do not promote to f32, f16 or bf16",
                         gmm_dtype_name(lhs->dtype), gmm_dtype_name(rhs->dtype));
-
-    /* The layout is the operand's own: along which axis do its elements lie closer? With one column only K's stride
-     * means anything. */
-    int64_t stride_k = imaxabs(rhs->strides[rhs->ndim - 2]), stride_n = imaxabs(rhs->strides[rhs->ndim - 1]);
-    call->dot = call->n == 1 ? stride_k == 1 : stride_k < stride_n;
     call->scales.ndim = call->biases.ndim = -1;
     call->weights = (gmm_weights){
         .format = gmm_format_dense(gmm_is_float(rhs->dtype) ? rhs->dtype : call->dtype),
         .dtype = rhs->dtype,
         .cast = call->dtype,
-        .code_stride = rhs->strides[rhs->ndim - (call->dot ? 2 : 1)],
+        .code_stride = call->panel_block ? 1 : rhs->strides[rhs->ndim - (call->dot ? 2 : 1)],
     };
     return GMM_OK;
+}
+
+/* The quantized weights of a product, and the size of a matrix as it lies. */
+static gmm_status take_quantized(const gmm_product *product, gmm_call *call, int64_t *rows, int64_t *cols)
+{
+    if (product->prepared) {
+        gmm_prepared_take(product->prepared, call);
+        *rows = call->dot ? product->prepared->n : product->prepared->k;
+        *cols = call->dot ? product->prepared->k : product->prepared->n;
+        return GMM_OK;
+    }
+    call->dot = product->transpose;
+    return gmm_weights_check(product->quantized, &call->weights, &call->rhs, &call->scales, &call->biases, rows, cols);
 }
 
 static gmm_status check_quantized(const gmm_product *product, gmm_call *call)
@@ -69,13 +112,10 @@ static gmm_status check_quantized(const gmm_product *product, gmm_call *call)
     int64_t rows, cols;
     bool no_indices = !product->lhs_indices && !product->rhs_indices;
 
-    if ((status =
-             gmm_weights_check(product->quantized, &call->weights, rhs, &call->scales, &call->biases, &rows, &cols)) ||
-        (status = gmm_view_make(product->lhs, "x", lhs)))
+    if ((status = take_quantized(product, call, &rows, &cols)) || (status = gmm_view_make(product->lhs, "x", lhs)))
         return status;
     if (lhs->ndim == 0)
         return gmm_fail(GMM_ERR_SHAPE, "x has no axes; it needs at least %d", no_indices ? 1 : 2);
-    call->dot = product->transpose;
     call->k = call->dot ? cols : rows;
     call->n = call->dot ? rows : cols;
     if (lhs->shape[lhs->ndim - 1] != call->k)
@@ -191,12 +231,14 @@ gmm_status gmm_call_check(const gmm_product *product, gmm_call *call)
     if (product->size != sizeof *product)
         return gmm_fail(GMM_ERR_ARGUMENT, "product->size is %zu; this library knows %zu", product->size,
                         sizeof *product);
-    if (!product->rhs == !product->quantized)
-        return gmm_fail(GMM_ERR_ARGUMENT, "exactly one of rhs and quantized must be set; %s is",
-                        product->rhs ? "both" : "neither");
+    int kinds = (product->rhs != NULL) + (product->quantized != NULL) + (product->prepared != NULL);
+    if (kinds != 1)
+        return gmm_fail(GMM_ERR_ARGUMENT, "exactly one of rhs, quantized and prepared must be set; %d are", kinds);
     if (product->rhs && product->transpose)
         return gmm_fail(GMM_ERR_ARGUMENT, "transpose is for quantized weights; a dense rhs says it by its strides");
-    *call = (gmm_call){.quantized = product->quantized != NULL};
+    if (product->prepared && product->transpose)
+        return gmm_fail(GMM_ERR_ARGUMENT, "transpose is for quantized weights; prepared ones were made with it");
+    *call = (gmm_call){.quantized = product->prepared ? product->prepared->quantized : product->quantized != NULL};
     status = call->quantized ? check_quantized(product, call) : check_dense(product, call);
     return status ? status : check_batch(product, call);
 }
@@ -238,7 +280,9 @@ gmm_status gmm_call_check_output(const gmm_product *product, const gmm_call *cal
     }
     if ((status = gmm_view_check_writable(view, "out")))
         return status;
-    if (call->quantized)
+    if (product->prepared)
+        status = gmm_views_check_apart(view, "out", &product->prepared->whole, "prepared");
+    else if (call->quantized)
         status = gmm_weights_check_apart(view, product->quantized, &call->rhs, &call->scales, &call->biases);
     else
         status = gmm_views_check_apart(view, "out", &call->rhs, "rhs");

@@ -6,6 +6,7 @@
 #include "base/context.h"
 #include "base/error.h"
 #include "core/call.h"
+#include "core/prepared_weights.h"
 #include "cpu/fp_env.h"
 
 /* A number of bytes as people read it: "1.5 MB". */
@@ -26,6 +27,9 @@ static double matrix_bytes(const gmm_call *call)
     const gmm_weights *weights = &call->weights;
     double elements = (double)call->n * (double)call->k;
 
+    if (call->panel_block)
+        return (double)gmm_panel_elements(call->dot, call->k) * (double)((call->n + GMM_PANEL - 1) / GMM_PANEL) *
+               (double)call->rhs.element_bytes;
     if (!call->quantized)
         return elements * (double)call->rhs.element_bytes;
     double groups = elements / weights->group_size;
@@ -56,12 +60,12 @@ static void plan_text(const gmm_call *call, const gmm_plan *plan, char *text, si
     weights_text(call, weights, sizeof weights);
     snprintf(text, text_size,
              "%" PRId64 " products of %" PRId64 " x %" PRId64 " by %" PRId64 " x %" PRId64 ", type %s\n"
-             "weights: %s, along %s; %" PRId64 " of %" PRId64 " matrices used, %s each, %s in all\n"
+             "weights: %s, along %s%s; %" PRId64 " of %" PRId64 " matrices used, %s each, %s in all\n"
              "kernels: %s for %" PRId64 " matrices, %s for %" PRId64 "; at most %" PRId64 " rows a matrix; decode: %s\n"
              "threads: %" PRId32 " for %" PRId64 " pieces of work\n",
              call->products, call->m, call->k, call->k, call->n, gmm_dtype_name(call->dtype), weights,
-             call->dot ? "K (dot layout)" : "N (outer layout)", plan->group_count, call->rhs_indices.matrices,
-             bytes_text(matrix_bytes(call), one, sizeof one),
+             call->dot ? "K (dot layout)" : "N (outer layout)", call->prepared ? ", prepared" : "", plan->group_count,
+             call->rhs_indices.matrices, bytes_text(matrix_bytes(call), one, sizeof one),
              bytes_text(matrix_bytes(call) * (double)plan->group_count, all, sizeof all), plan->dot->name,
              plan->group_count - outer_groups, plan->outer->name, outer_groups, most,
              plan->decoder                                    ? plan->decoder->name

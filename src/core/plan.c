@@ -147,6 +147,8 @@ static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm
 
     plan->workers = workers >= threads ? threads : workers < 1 ? 1 : (int32_t)workers;
     plan->dot_rows = call->quantized ? DOT_ROWS_CODES : call->weights.dtype == GMM_F32 ? DOT_ROWS_F32 : DOT_ROWS_OTHER;
+    if (call->panel_block)
+        plan->dot_rows = 0; /* panels are in the outer body's order, and need no preparation that few rows could save */
     plan->outer_rows = rows < LEAST_OUTER_ROWS ? LEAST_OUTER_ROWS : rows > MOST_OUTER_ROWS ? MOST_OUTER_ROWS : rows;
 
     /* Twice the same walk: first to count, then to fill. One thread needs no pieces. */

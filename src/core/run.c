@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "core/call.h"
+#include "core/prepared_weights.h"
 #include "formats/convert.h"
 #include "threads/parallel.h"
 
@@ -20,6 +21,8 @@ enum {
      * panels, 256 KB in all, stay in the second level. */
     OUTER_LAYOUT_BLOCK = 64,
     OUTER_LAYOUT_STRIP = 1024,
+    /* And of prepared panels in outer layout, one of which stays in the first level. */
+    PREPARED_BLOCK = 256,
     /* Elements of K that are decoded together before they are packed: 16 rows of them stay in the first level. */
     PIECE = 256,
     /* Columns of one call of a dot kernel. */
@@ -191,15 +194,20 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
 
 /* ---- the outer body: many rows, or weights that run along N ---- */
 
-/* The elements of K of one block: in dot layout as many in each as in the others, nearly, and a multiple of 128 but in
- * the last. */
+/* As many elements in each block as in the others, nearly, and a multiple of 128 but in the last. */
+int64_t gmm_block_of(int64_t k, bool dot)
+{
+    int64_t most = dot ? DOT_LAYOUT_BLOCK : PREPARED_BLOCK, blocks = k > 0 ? (k + most - 1) / most : 1;
+    int64_t block = (k / blocks + (k % blocks > 0) + 127) / 128 * 128;
+
+    return block > 0 ? block : 128;
+}
+
 static int64_t block_of(const gmm_call *call)
 {
-    int64_t blocks = (call->k + DOT_LAYOUT_BLOCK - 1) / DOT_LAYOUT_BLOCK;
-
-    if (!call->dot)
-        return OUTER_LAYOUT_BLOCK;
-    return ((call->k + blocks - 1) / blocks + 127) / 128 * 128;
+    if (call->panel_block)
+        return call->panel_block;
+    return call->dot ? gmm_block_of(call->k, true) : OUTER_LAYOUT_BLOCK;
 }
 
 /* Floats of a packed block of k elements of `rows` rows in `tiles` tiles. */
@@ -223,13 +231,14 @@ typedef struct {
 /* Does the outer body decode one class of a panel at a time? */
 static bool class_by_class(const gmm_call *call, const gmm_plan *plan)
 {
-    return call->dot && plan->decoder && plan->decoder->class_decode;
+    return call->dot && !call->panel_block && plan->decoder && plan->decoder->class_decode;
 }
 
 static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, outer_layout *layout)
 {
     int64_t block = block_of(call), blocks = (call->k + block - 1) / block, classes = call->dot ? GMM_CLASSES : 1;
-    int64_t strip = call->dot ? GMM_PANEL : OUTER_LAYOUT_STRIP, panels = strip / GMM_PANEL, sums = rows * GMM_PANEL;
+    int64_t strip = call->dot || call->panel_block ? GMM_PANEL : OUTER_LAYOUT_STRIP, panels = strip / GMM_PANEL;
+    int64_t sums = rows * GMM_PANEL;
 
     *layout = (outer_layout){.block = block, .classes = classes, .strip = strip, .panel_sums = classes * sums};
     layout->panel_block = packed_floats(block, GMM_PANEL, 1, classes);
@@ -239,6 +248,8 @@ static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, ou
     layout->tree = layout->sums + (blocks > 1 ? panels * layout->panel_sums : 0);
     layout->panel = layout->tree + GMM_TREE_LEVELS * sums;
     layout->codes = layout->panel + panels * layout->panel_block;
+    if (call->panel_block)
+        layout->codes = layout->panel + gmm_prepared_scratch(call, plan, rows, classes);
     layout->pieces = layout->codes;
     if (class_by_class(call, plan)) {
         layout->codes = layout->panel + block / GMM_CLASSES * GMM_PANEL;
@@ -406,32 +417,35 @@ static void outer_strip(const run_job *job, const gmm_item *item, const outer_la
     for (int64_t k = 0; k < call->k; k += layout->block) {
         int64_t count = minimum(layout->block, call->k - k), next = k + count;
         gmm_ahead ahead = {0};
-        prepare(job, layout, scratch, matrix, column, columns, k, count, &codes);
-        if (!call->dot)
-            gmm_ahead_row(&ahead); /* nothing: a sweep is easy to foresee */
-        else if (next < call->k)
-            look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), &ahead);
+        gmm_outer outer = {
+            .rows = item->rows,
+            .classes = layout->classes,
+            .k = count,
+            .a = scratch + k / layout->block * layout->a_block,
+            .codes = by_class ? &codes : NULL,
+            .class_decode = by_class ? job->plan->decoder->class_decode : NULL,
+            .tree = scratch + layout->tree,
+            .first = k == 0,
+            .last = next == call->k,
+            .out = out,
+            .ahead = &ahead,
+        };
+        if (call->panel_block)
+            gmm_prepared_block(call, job->plan, matrix.w, column, left, k, &codes, &outer);
         else
+            prepare(job, layout, scratch, matrix, column, columns, k, count, &codes);
+        if (!call->dot && !call->panel_block)
+            gmm_ahead_row(&ahead); /* nothing: a sweep is easy to foresee */
+        else if (!call->panel_block && !outer.last)
+            look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), &ahead);
+        else if (!call->panel_block)
             look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, left - GMM_PANEL), 0,
                        minimum(layout->block, call->k), &ahead);
         for (int64_t c = 0; c < columns; c += GMM_PANEL) {
-            int64_t panel = c / GMM_PANEL;
-            job->plan->outer->outer(&(gmm_outer){
-                .rows = item->rows,
-                .classes = layout->classes,
-                .k = count,
-                .a = scratch + k / layout->block * layout->a_block,
-                .b = scratch + layout->panel + panel * layout->panel_block,
-                .codes = by_class ? &codes : NULL,
-                .class_decode = by_class ? job->plan->decoder->class_decode : NULL,
-                .sums = scratch + layout->sums + panel * layout->panel_sums,
-                .tree = scratch + layout->tree,
-                .first = k == 0,
-                .last = next == call->k,
-                .out = out,
-                .ahead = &ahead,
-            });
-            for (int64_t r = 0; r < item->rows && next == call->k; r++)
+            outer.b = scratch + layout->panel + c / GMM_PANEL * layout->panel_block;
+            outer.sums = scratch + layout->sums + c / GMM_PANEL * layout->panel_sums;
+            job->plan->outer->outer(&outer);
+            for (int64_t r = 0; r < item->rows && outer.last; r++)
                 store(job, to[r], column + c, minimum(GMM_PANEL, columns - c), out + r * GMM_PANEL);
         }
     }

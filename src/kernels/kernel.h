@@ -62,8 +62,8 @@ typedef struct gmm_dot {
  * rows, so that memory works all the time. gmm_ahead_row() begins, and goes on to the next row. */
 typedef struct gmm_ahead {
     const char *at; /* the line to fetch next */
-    int64_t left;   /* lines to the end of this row */
-    int64_t step;   /* bytes to the next line; 0 when there is nothing left to fetch */
+    int64_t left;   /* steps to the end of this row */
+    int64_t step;   /* bytes: 64; 128 to fetch two lines at a time; 0 when there is nothing left to fetch */
     int part;
     struct {
         const char *row;
@@ -76,6 +76,7 @@ static inline void gmm_ahead_row(gmm_ahead *ahead)
     while (ahead->part < 3 && ahead->parts[ahead->part].rows <= 0)
         ahead->part++;
     if (ahead->part >= 3) {
+        ahead->at = (const char *)ahead; /* some line that is there: fetching NULL can cost a walk of the page tables */
         ahead->left = INT64_MAX;
         ahead->step = 0;
         return;
@@ -92,10 +93,12 @@ static inline void gmm_ahead_row(gmm_ahead *ahead)
  * a cycle a weight. */
 typedef struct gmm_class_codes {
     const gmm_weights *weights;
-    gmm_rows w;       /* weight rows */
-    int64_t columns;  /* 1 to GMM_PANEL: how many there are; panel columns past them get anything */
-    int64_t begin, k; /* elements [begin, begin + k) of each row; begin is a multiple of 128 */
-    char *panel;      /* class_bytes() of a block, aligned to 64 bytes */
+    gmm_rows w;         /* weight rows */
+    int64_t columns;    /* 1 to GMM_PANEL: how many there are; panel columns past them get anything */
+    int64_t begin, k;   /* elements [begin, begin + k) of each row; begin is a multiple of 128 */
+    char *panel;        /* class_bytes() of a block, aligned to 64 bytes */
+    gmm_decode *decode; /* prepared weights that are not f32 (core/prepared_weights.h), else unused: what widens them */
+    int64_t classes;    /* likewise */
 } gmm_class_codes;
 
 /* One call of an outer kernel: rows x GMM_PANEL sums over one block of K. Rows are cut into tiles of nearly equal
@@ -108,6 +111,11 @@ typedef struct gmm_outer {
     const float *a;  /* packed lhs: tile after tile, in it class after class, element after element, row after row */
     float *b; /* packed weights: class after class, element after element, GMM_PANEL columns each; or, with codes,
                  room for one class */
+    /* Not NULL: packed weights instead of b, in the order in which the body takes their classes (gmm_class_in_tree) and
+     * without gaps. F32, BF16 or F16, widened as they are used: that
+     * pays when all rows are one tile. */
+    const void *prepared;
+    gmm_dtype prepared_type;
     const gmm_class_codes *codes; /* NULL: b has all */
     void (*class_decode)(const gmm_class_codes *codes, int64_t c, float *to);
     float *sums; /* [classes][rows][GMM_PANEL]: class sums between blocks; not touched if first and last */
@@ -184,6 +192,13 @@ static inline int64_t gmm_class_length(int64_t k, int64_t classes, int64_t c)
 static inline int64_t gmm_class_stride(int64_t k, int64_t classes, int64_t stride)
 {
     return (k + classes - 1) / classes * stride + GMM_CLASS_GAP;
+}
+
+/* The tree +8, +4, +2, +1 needs no more than one set of sums a level if classes come in the order 0, 8, 4, 12, 2, ...:
+ * after class number n of that order, as many subtrees are complete as n has trailing ones. Its own inverse. */
+static inline int64_t gmm_class_in_tree(int64_t n, int64_t classes)
+{
+    return classes == 1 ? 0 : (n & 1) << 3 | (n & 2) << 1 | (n & 4) >> 1 | (n & 8) >> 3;
 }
 
 #endif

@@ -23,9 +23,14 @@ gathermm bench "${common[@]}" --tokens 1 --formats f32 --activations f32 --memor
 gathermm bench "${common[@]}" --tokens 1 --formats f32 --activations f32 --memory 90K --csv none.csv
 echo "[$?] $(ls ./*.csv)"
 gathermm bench --shape 80,32,2,1 --seconds 0.001 --threads 1 --tokens 1 --formats affine2,nvfp4 --activations f16 --in-cache --csv - |
-    cut -d, -f1-11
+    cut -d, -f1-12
 
-gathermm bench "${common[@]}" --tokens 2 --formats f32 --activations f32 --memory 40M --csv - 2>/dev/null | cut -d, -f1-12
+gathermm bench "${common[@]}" --tokens 2 --formats f32 --activations f32 --memory 40M --csv - 2>/dev/null | cut -d, -f1-13
+
+# Prepared weights: the same work otherwise, and none that raw ones are compared with.
+gathermm bench "${common[@]}" --in-cache --prepared --tokens 1,40 --formats f32,bf16,nvfp4 --activations f32 --json prepared.json |
+    grep ^custom
+python3 "$TESTS/bench_check.py" prepared.json
 
 # Against itself a thousand times as slow nothing is slower, against itself a thousand times as fast everything is.
 compare=("${common[@]}" --in-cache --tokens 1 --formats bf16 --activations f32)

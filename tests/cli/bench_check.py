@@ -1,4 +1,5 @@
-"""bench_check.py - what must hold of the rows of `gathermm bench`; with an argument, write rows to compare with."""
+"""bench_check.py - what must hold of the rows of `gathermm bench`: of rows.json and more.json, or of prepared.json; with
+another argument, write rows to compare with."""
 # SPDX-License-Identifier: MIT
 import csv
 import json
@@ -49,6 +50,11 @@ def points(name):
     return [title.text for title in ET.parse(name).getroot().iter(SVG + "title")]
 
 
+if sys.argv[1:] == ["prepared.json"]:
+    for one in load("prepared.json"):
+        check_row(one)
+        print(one["format"], one["tokens"], one["mode"], one["weights"])
+    sys.exit()
 if sys.argv[1:]:
     write_scaled("slow.json", 1000)
     write_scaled("fast.json", 0.001)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/numbers.h"
 #include "kernel_check.h"
 
 static const int64_t lengths[] = {1,  2,  3,  5,  8,  9,  13, 15, 16,  17,  21,  24,  29,  31,  32,  33, 47,
@@ -105,6 +106,25 @@ static float *pack_panel(const gmm_kernel *kernel, gmm_random *random, gmm_guard
     return packed;
 }
 
+/* The same weights as core/prepared_weights.h has them, in a type that holds them exactly. */
+static void *prepare_panel(gmm_guarded *memory, gmm_dtype type, int64_t classes, int64_t begin, int64_t end,
+                           const float *const *w, int64_t columns)
+{
+    int64_t longest = (end - begin + classes - 1) / classes, size = gmm_dtype_bits(type) / 8;
+
+    gmm_guarded_make(memory, (size_t)(classes * longest * GMM_PANEL * size), GMM_GUARD_AFTER, 0);
+    memset(memory->data, 0xFF, memory->size_bytes); /* NaN of every type */
+    for (int64_t k = begin; k < end; k++)
+        for (int64_t c = 0; c < columns; c++) {
+            int64_t turn = gmm_class_in_tree((k - begin) % classes, classes), element = (k - begin) / classes;
+            char *to = memory->data + ((turn * longest + element) * GMM_PANEL + c) * size;
+            uint16_t half = type == GMM_BF16 ? gmm_bf16_from_f32(w[c][k]) : gmm_f16_from_f32(w[c][k]);
+            memcpy(to, size == 2 ? (const void *)&half : &w[c][k], (size_t)size);
+        }
+    gmm_guarded_seal(memory);
+    return memory->data;
+}
+
 /* Nothing to fetch, or up to three parts at addresses that nobody may read: fetching is no reading. */
 static gmm_ahead random_ahead(gmm_random *random, const char *guard_page)
 {
@@ -139,7 +159,7 @@ static bool all_nan(const float *from, int64_t count)
     return true;
 }
 
-/* One block. All memory is just as large as it must be. */
+/* One block. All memory is just as large as it must be. Weights are prepared if of->prepared_type says so. */
 static void run_block(const check_outer *of, gmm_random *random, gmm_outer call, int64_t begin)
 {
     gmm_guarded a, b, tree, panel = {0};
@@ -153,6 +173,9 @@ static void run_block(const check_outer *of, gmm_random *random, gmm_outer call,
         call.b = check_floats(&b, gmm_class_length(call.k, GMM_CLASSES, 0) * GMM_PANEL);
         call.codes = &codes;
         call.class_decode = of->decoder->class_decode;
+    } else if (of->prepared_type) {
+        call.prepared = prepare_panel(&b, of->prepared_type, call.classes, begin, end, of->w, of->columns);
+        call.prepared_type = of->prepared_type;
     } else {
         call.b = pack_panel(of->kernel, random, &b, call.classes, begin, end, of->w, of->columns);
     }
@@ -300,6 +323,68 @@ void check_outer_rows(void **state)
         for (int values = CHECK_TAME; values <= CHECK_TINY; values++)
             if (gmm_test_wanted(&random))
                 check_shape(kernel, &random, gmm_random_between(&random, 1, 100), rows, (check_values)values);
+}
+
+/* Numbers that the type has: f32 rows of them. */
+static void fill_exactly(gmm_random *random, gmm_dtype type, check_values values, int64_t count, float *to)
+{
+    uint16_t half;
+
+    check_floats_fill(random, values, count, to);
+    for (int64_t i = 0; i < count && type != GMM_F32; i++) {
+        half = type == GMM_BF16 ? gmm_bf16_from_f32(to[i]) : gmm_f16_from_f32(to[i]);
+        to[i] = type == GMM_BF16 ? gmm_bf16_to_f32(half) : gmm_f16_to_f32(half);
+    }
+}
+
+static void check_prepared_shape(const gmm_kernel *kernel, gmm_random *random, gmm_dtype type, int64_t k, int64_t rows,
+                                 check_values values)
+{
+    int64_t columns = gmm_random_chance(random, 70) ? GMM_PANEL : gmm_random_between(random, 1, GMM_PANEL), ends[4];
+    gmm_guarded memory[2];
+    float *x = check_floats(&memory[0], rows * k), *w = check_floats(&memory[1], columns * k);
+    float *want = check_allocate(rows * GMM_PANEL, sizeof(float)),
+          *got = check_allocate(rows * GMM_PANEL, sizeof(float));
+    const float **x_rows = check_allocate(rows, sizeof *x_rows), *w_rows[GMM_PANEL] = {0};
+
+    check_floats_fill(random, values, rows * k, x);
+    fill_exactly(random, type, values, columns * k, w);
+    for (int64_t r = 0; r < rows; r++)
+        x_rows[r] = x + r * k;
+    for (int64_t c = 0; c < columns; c++)
+        w_rows[c] = w + c * k;
+    for (int64_t classes = 1; classes <= GMM_CLASSES; classes += GMM_CLASSES - 1) {
+        check_outer_cut(random, k, 16, ends);
+        check_case("prepared, %s, %lld rows, %lld columns, %lld classes, k = %lld, cut at %lld, %lld, %lld, %s",
+                   gmm_dtype_name(type), (long long)rows, (long long)columns, (long long)classes, (long long)k,
+                   (long long)ends[0], (long long)ends[1], (long long)ends[2], check_values_text(values));
+        check_outer of = {
+            .kernel = kernel, .classes = classes, .k = k, .rows = rows, .columns = columns, .x = x_rows, .w = w_rows};
+        check_outer_run(&of, random, ends, want);
+        of.prepared_type = type;
+        check_outer_run(&of, random, ends, got);
+        for (int64_t r = 0; r < rows; r++)
+            check_all_same(got + r * GMM_PANEL, want + r * GMM_PANEL, columns, "from packed weights");
+    }
+    free(x_rows);
+    free(want);
+    free(got);
+    gmm_guarded_free(&memory[0]);
+    gmm_guarded_free(&memory[1]);
+}
+
+void check_prepared(void **state)
+{
+    static const gmm_dtype types[] = {GMM_F32, GMM_BF16, GMM_F16};
+    gmm_random random;
+    const gmm_kernel *kernel = check_begin(state, "prepared", &random);
+
+    for (int64_t rows = 1; rows <= 2 * kernel->mr + 1; rows++)
+        for (size_t t = 0; t < sizeof types / sizeof types[0]; t++)
+            for (int values = CHECK_TAME; values <= CHECK_WILD; values++)
+                if (gmm_test_wanted(&random))
+                    check_prepared_shape(kernel, &random, types[t], gmm_random_between(&random, 1, 300), rows,
+                                         (check_values)values);
 }
 
 void check_pack(void **state)

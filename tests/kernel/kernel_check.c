@@ -124,6 +124,7 @@ static const struct {
     {"dot: every alignment", "dot", check_dot_shifts},
     {"outer: every K", "outer", check_outer_lengths},
     {"outer: rows", "outer", check_outer_rows},
+    {"prepared", "outer", check_prepared},
     {"pack", "outer", check_pack},
     {"decode: every run", "decode", check_decode_runs},
     {"decode: every code", "decode", check_decode_codes},

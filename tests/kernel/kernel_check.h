@@ -16,6 +16,7 @@ void check_dot_scales(void **state);
 void check_dot_shifts(void **state);
 void check_outer_lengths(void **state);
 void check_outer_rows(void **state);
+void check_prepared(void **state);
 void check_pack(void **state);
 void check_decode_runs(void **state);
 void check_decode_codes(void **state);
@@ -124,6 +125,7 @@ typedef struct check_outer {
     const gmm_kernel *decoder;        /* NULL: w is packed. Else its codes are decoded a class at a time: */
     const gmm_weights *weights;
     gmm_rows codes;
+    gmm_dtype prepared_type; /* 0: none. Else w is prepared in this type, which holds it exactly */
 } check_outer;
 
 /* Blocks of K end at ends[0], ends[1], ..., k. out: [rows][GMM_PANEL]. `random` chooses what is fetched ahead, and how

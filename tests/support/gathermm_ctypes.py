@@ -46,7 +46,7 @@ class CQuantized(ctypes.Structure):
 
 class CProduct(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t), ("lhs", ctypes.POINTER(CArray)), ("rhs", ctypes.POINTER(CArray)),
-                ("quantized", ctypes.POINTER(CQuantized)), ("transpose", ctypes.c_bool),
+                ("quantized", ctypes.POINTER(CQuantized)), ("prepared", ctypes.c_void_p), ("transpose", ctypes.c_bool),
                 ("lhs_indices", ctypes.POINTER(CArray)), ("rhs_indices", ctypes.POINTER(CArray)),
                 ("sorted_indices", ctypes.c_bool)]
 
@@ -148,8 +148,8 @@ class Product:
                  sorted_indices=False):
         self.views = [view(lhs), view(rhs), quantized and quantized.pointer(), view(lhs_indices), view(rhs_indices)]
         left, right, packed, left_indices, right_indices = self.views
-        self.product = CProduct(ctypes.sizeof(CProduct), left, right, packed, transpose, left_indices, right_indices,
-                                sorted_indices)
+        self.product = CProduct(ctypes.sizeof(CProduct), left, right, packed, None, transpose, left_indices,
+                                right_indices, sorted_indices)
         self.pointer = ctypes.byref(self.product)
 
     def empty(self):

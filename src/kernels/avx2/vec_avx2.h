@@ -20,6 +20,29 @@ static inline vf32 vf32_load(const float *p)
     return (vf32){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
 }
 
+static inline __m256 load_8_bf16(const uint16_t *p)
+{
+    __m128i halves = _mm_loadu_si128((const __m128i *)(const void *)p);
+
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+}
+
+static inline __m256 load_8_f16(const uint16_t *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+/* Sixteen bf16 or f16 numbers. */
+static inline vf32 vf32_load_bf16(const uint16_t *p)
+{
+    return (vf32){load_8_bf16(p), load_8_bf16(p + 8)};
+}
+
+static inline vf32 vf32_load_f16(const uint16_t *p)
+{
+    return (vf32){load_8_f16(p), load_8_f16(p + 8)};
+}
+
 static inline void vf32_store(float *p, vf32 v)
 {
     _mm256_storeu_ps(p, v.low);

@@ -18,6 +18,19 @@ static inline vf32 vf32_load(const float *p)
     return _mm512_loadu_ps(p);
 }
 
+/* Sixteen bf16 or f16 numbers. */
+static inline vf32 vf32_load_bf16(const uint16_t *p)
+{
+    __m256i halves = _mm256_loadu_si256((const __m256i *)(const void *)p);
+
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
+static inline vf32 vf32_load_f16(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
 static inline void vf32_store(float *p, vf32 v)
 {
     _mm512_storeu_ps(p, v);

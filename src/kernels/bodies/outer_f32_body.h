@@ -10,7 +10,8 @@
 /* One class of one tile. */
 typedef struct {
     int64_t length;
-    const float *a, *b;
+    const float *a;
+    const void *b;     /* f32, bf16 or f16 */
     const float *from; /* sums to go on with; NULL: zeros */
     const float *tree; /* sums of other classes to add, level after level */
     int levels;        /* how many of them */
@@ -19,11 +20,22 @@ typedef struct {
     gmm_ahead *ahead;
 } outer_tile;
 
-/* `rows` and `column` are compile-time constants at every call. */
-static inline __attribute__((always_inline)) void outer_columns(const outer_tile *tile, int rows, int column)
+/* Sixteen weights from number i on. */
+static inline __attribute__((always_inline)) vf32 outer_weights(const void *b, gmm_dtype as, int64_t i)
+{
+    return as == GMM_F32    ? vf32_load((const float *)b + i)
+           : as == GMM_BF16 ? vf32_load_bf16((const uint16_t *)b + i)
+                            : vf32_load_f16((const uint16_t *)b + i);
+}
+
+/* `rows`, `column` and `as` are compile-time constants at every call. */
+static inline __attribute__((always_inline)) void outer_columns(const outer_tile *tile, int rows, int column,
+                                                                gmm_dtype as)
 {
     vf32 sum[OUTER_MR][OUTER_NV];
-    const float *a = tile->a, *b = tile->b + column;
+    const int element_bytes = as == GMM_F32 ? 4 : 2;
+    const float *a = tile->a;
+    const char *b = (const char *)tile->b + column * element_bytes;
     const char *ahead = tile->ahead->at;
     int64_t left = tile->ahead->left, step = tile->ahead->step;
 
@@ -32,9 +44,10 @@ static inline __attribute__((always_inline)) void outer_columns(const outer_tile
 #pragma GCC unroll 2
         for (int v = 0; v < OUTER_NV; v++)
             sum[r][v] = tile->from ? vf32_load(tile->from + r * GMM_PANEL + column + v * 16) : vf32_zero();
-    for (int64_t i = 0; i < tile->length; i++, a += rows, b += GMM_PANEL) {
+    for (int64_t i = 0; i < tile->length; i++, a += rows, b += GMM_PANEL * element_bytes) {
         vf32 weight[OUTER_NV];
         __builtin_prefetch(ahead, 0, 2);
+        __builtin_prefetch(ahead + step / 2, 0, 2); /* another line where a step is two */
         ahead += step;
         if (--left == 0) {
             gmm_ahead_row(tile->ahead);
@@ -44,7 +57,7 @@ static inline __attribute__((always_inline)) void outer_columns(const outer_tile
         }
 #pragma GCC unroll 2
         for (int v = 0; v < OUTER_NV; v++)
-            weight[v] = vf32_load(b + v * 16);
+            weight[v] = outer_weights(b, as, v * 16);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
@@ -68,13 +81,14 @@ static inline __attribute__((always_inline)) void outer_columns(const outer_tile
             vf32_store(tile->to + r * GMM_PANEL + column + v * 16, sum[r][v]);
 }
 
-static void outer_tile_of(const outer_tile *tile, int64_t rows)
+/* `as` is a compile-time constant at every call. */
+static inline __attribute__((always_inline)) void outer_tile_as(const outer_tile *tile, int64_t rows, gmm_dtype as)
 {
     switch (rows) {
 #define OUTER_CASE(height)                                                                                             \
     case height:                                                                                                       \
         for (int column = 0; height <= OUTER_MR && column < GMM_PANEL; column += 16 * OUTER_NV)                        \
-            outer_columns(tile, height < OUTER_MR ? height : OUTER_MR, column);                                        \
+            outer_columns(tile, height < OUTER_MR ? height : OUTER_MR, column, as);                                    \
         break
         OUTER_CASE(1);
         OUTER_CASE(2);
@@ -96,20 +110,25 @@ static void outer_tile_of(const outer_tile *tile, int64_t rows)
     }
 }
 
-/* The tree +8, +4, +2, +1 needs no more than one set of sums a level if classes come in the order 0, 8, 4, 12, 2, ...:
- * after class number n of that order, as many subtrees are complete as n has trailing ones. */
-static int64_t class_in_tree(int64_t n, int64_t classes)
+static void outer_tile_of(const outer_tile *tile, int64_t rows, gmm_dtype as)
 {
-    return classes == 1 ? 0 : (n & 1) << 3 | (n & 2) << 1 | (n & 4) >> 1 | (n & 8) >> 3;
+    if (as == GMM_BF16)
+        outer_tile_as(tile, rows, GMM_BF16);
+    else if (as == GMM_F16)
+        outer_tile_as(tile, rows, GMM_F16);
+    else
+        outer_tile_as(tile, rows, GMM_F32);
 }
 
 static void outer_f32(const gmm_outer *call)
 {
     int64_t tiles = gmm_tile_count(call->rows, OUTER_MR), sums = call->rows * GMM_PANEL;
     int64_t b_stride = gmm_class_stride(call->k, call->classes, GMM_PANEL);
+    int64_t prepared_stride = (b_stride - GMM_CLASS_GAP) * (call->prepared_type == GMM_F32 ? 4 : 2); /* in bytes */
+    gmm_dtype as = call->prepared ? call->prepared_type : GMM_F32;
 
     for (int64_t n = 0; n < call->classes; n++) {
-        int64_t c = class_in_tree(n, call->classes);
+        int64_t c = gmm_class_in_tree(n, call->classes);
         const float *a = call->a;
         outer_tile tile = {
             .length = gmm_class_length(call->k, call->classes, c),
@@ -117,7 +136,9 @@ static void outer_f32(const gmm_outer *call)
             .level_stride = sums,
             .ahead = call->ahead,
         };
-        if (call->codes)
+        if (call->prepared)
+            tile.b = (const char *)call->prepared + n * prepared_stride;
+        else if (call->codes)
             call->class_decode(call->codes, c, call->b);
         while (call->last && n >> tile.levels & 1)
             tile.levels++;
@@ -131,7 +152,7 @@ static void outer_f32(const gmm_outer *call)
             tile.to = !call->last              ? class_sums
                       : n == call->classes - 1 ? call->out + at
                                                : call->tree + tile.levels * sums + at;
-            outer_tile_of(&tile, rows);
+            outer_tile_of(&tile, rows, as);
             a += call->classes * a_stride;
         }
     }

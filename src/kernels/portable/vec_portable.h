@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "formats/numbers.h"
+
 typedef float quad __attribute__((vector_size(16)));
 
 typedef struct {
@@ -27,6 +29,25 @@ static inline vf32 vf32_load(const float *p)
 
     memcpy(&v, p, sizeof v);
     return v;
+}
+
+/* Sixteen bf16 or f16 numbers. */
+static inline vf32 vf32_load_bf16(const uint16_t *p)
+{
+    float wide[16];
+
+    for (int i = 0; i < 16; i++)
+        wide[i] = gmm_bf16_to_f32(p[i]);
+    return vf32_load(wide);
+}
+
+static inline vf32 vf32_load_f16(const uint16_t *p)
+{
+    float wide[16];
+
+    for (int i = 0; i < 16; i++)
+        wide[i] = gmm_f16_to_f32(p[i]);
+    return vf32_load(wide);
 }
 
 static inline void vf32_store(float *p, vf32 v)

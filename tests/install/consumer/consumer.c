@@ -6,6 +6,7 @@
 #include <gathermm/blas.h>
 #include <gathermm/gathermm.h>
 #include <gathermm/io.h>
+#include <gathermm/prepared.h>
 
 static int fail(const char *what)
 {
@@ -28,6 +29,7 @@ int main(void)
     gmm_array rhs = {.data = rhs_data, .dtype = GMM_U32, .ndim = 1, .shape = index_shape};
     gmm_array out = {.data = out_data, .dtype = GMM_F32, .ndim = 3, .shape = out_shape};
     gmm_safetensors *file;
+    gmm_prepared *prepared;
     gmm_blas_info blas;
 
     if (gmm_gather_mm(NULL, &a, &b, &lhs, &rhs, false, &out) != GMM_OK)
@@ -36,6 +38,8 @@ int main(void)
         return fail("the product is wrong");
     if (gmm_safetensors_open("/there is/no such file", &file) != GMM_ERR_FILE)
         return fail("gmm_safetensors_open found a file");
+    if (gmm_prepared_open("/there is/no such file", &prepared) != GMM_ERR_FILE)
+        return fail("gmm_prepared_open found a file");
     if (gmm_blas_at(SIZE_MAX, &blas))
         return fail("gmm_blas_at found too many");
     printf("gathermm %s\n", gmm_version());

@@ -1,0 +1,75 @@
+/* prepared_run.c - the outer body on prepared panels: f32 read in place, other types widened a class at a time. */
+/* SPDX-License-Identifier: MIT */
+#include "core/prepared_weights.h"
+
+/* Does the outer body read panels of this type as they are? 16 bits if its rows are one tile; for more tiles widening a
+ * class once is the cheaper way. */
+static bool reads_in_place(const gmm_call *call, const gmm_plan *plan, int64_t rows)
+{
+    return call->rhs.dtype == GMM_F32 || (gmm_is_float(call->rhs.dtype) && rows <= plan->outer->mr);
+}
+
+int64_t gmm_prepared_scratch(const gmm_call *call, const gmm_plan *plan, int64_t rows, int64_t classes)
+{
+    return reads_in_place(call, plan, rows) ? 0 : call->panel_block / classes * GMM_PANEL;
+}
+
+/* Class c of the block that begins at codes->w.first. */
+static void widen_class(const gmm_class_codes *codes, int64_t c, float *to)
+{
+    int64_t place = gmm_class_in_tree(c, codes->classes) * ((codes->k + codes->classes - 1) / codes->classes);
+    int64_t panel_bytes = GMM_PANEL * gmm_dtype_bits(codes->weights->dtype) / 8;
+    gmm_row row = {.codes = (const char *)codes->w.first.codes + place * panel_bytes};
+
+    codes->decode(codes->weights, row, 0, gmm_class_length(codes->k, codes->classes, c) * GMM_PANEL, to);
+}
+
+/* Fetch from the second class of this block on, to the end of the next block: what the outer body will read is one run
+ * of memory to the end of the item, `left` columns from here. It goes a step for each element and tile, which must not
+ * bring less than it reads: few rows of f32 take two lines at a time. */
+static void fetch_from_here(const gmm_call *call, const gmm_kernel *kernel, const char *block, int64_t k, int64_t left,
+                            gmm_outer *outer)
+{
+    int64_t element_bytes = GMM_PANEL * call->rhs.element_bytes, panels = (left + GMM_PANEL - 1) / GMM_PANEL;
+    int64_t depth = gmm_panel_elements(call->dot, call->k) / GMM_PANEL;
+    int64_t class_elements = (outer->k + outer->classes - 1) / outer->classes;
+    int64_t elements = outer->k + call->panel_block, most = panels * depth - k;
+    int64_t fetches = gmm_tile_count(outer->rows, kernel->mr) * (GMM_PANEL / kernel->nr);
+
+    elements = (elements < most ? elements : most) - class_elements;
+    *outer->ahead = (gmm_ahead){.parts[0] = {
+                                    .row = block + class_elements * element_bytes,
+                                    .rows = elements > 0,
+                                    .lines = elements * element_bytes / 64,
+                                }};
+    gmm_ahead_row(outer->ahead);
+    if (elements > 0 && fetches * 64 < element_bytes) {
+        outer->ahead->step *= 2;
+        outer->ahead->left = (outer->ahead->left + 1) / 2;
+    }
+}
+
+void gmm_prepared_block(const gmm_call *call, const gmm_plan *plan, int64_t matrix, int64_t column, int64_t left,
+                        int64_t k, gmm_class_codes *codes, gmm_outer *outer)
+{
+    const gmm_view *rhs = &call->rhs;
+    int64_t panel = column / GMM_PANEL * gmm_panel_elements(call->dot, call->k);
+    const char *block = gmm_view_at(rhs, matrix + panel + k * GMM_PANEL);
+
+    fetch_from_here(call, plan->outer, block, k, left, outer);
+    if (reads_in_place(call, plan, outer->rows)) {
+        outer->prepared = block;
+        outer->prepared_type = call->rhs.dtype;
+        return;
+    }
+    *codes = (gmm_class_codes){
+        .weights = &call->weights,
+        .w.first.codes = block,
+        .columns = GMM_PANEL,
+        .k = outer->k,
+        .decode = plan->decode,
+        .classes = outer->classes,
+    };
+    outer->codes = codes;
+    outer->class_decode = widen_class;
+}
