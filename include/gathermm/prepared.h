@@ -6,8 +6,8 @@
  * are read from the first byte to the last when one does. Set `prepared` in a gmm_product; the result is the same, to
  * the bit. docs/architecture.md says what the order is, and docs/performance.md what it brings.
  *
- * They are immutable, and any number of calls may use them at a time. They do not depend on the instruction set or the
- * number of threads: what one x86 machine has made another can use.
+ * They are immutable, and any number of calls may use them at a time. They do not depend on the instruction set or on
+ * threads: what one x86 machine has made another can use.
  */
 #ifndef GMM_PREPARED_H
 #define GMM_PREPARED_H
