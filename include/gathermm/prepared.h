@@ -6,8 +6,8 @@
  * are read from the first byte to the last when one does. Set `prepared` in a gmm_product; the result is the same, to
  * the bit. docs/architecture.md says what the order is, and docs/performance.md what it brings.
  *
- * Prepared weights do not depend on the instruction set or the number of threads: what one x86 machine has made
- * another can use.
+ * They are immutable, and any number of calls may use them at a time. They do not depend on the instruction set or on
+ * threads: what one x86 machine has made another can use.
  */
 #ifndef GMM_PREPARED_H
 #define GMM_PREPARED_H
@@ -50,9 +50,10 @@ GMM_API gmm_status gmm_prepare(const gmm_context *context, const gmm_array *rhs,
 /** Free weights that no call is using, or unmap their file; NULL is allowed. */
 GMM_API void gmm_prepared_free(gmm_prepared *prepared);
 
-/** The bytes that they take, in memory or in the mapped file. */
+/** The bytes that they take, in memory or in the mapped file; `prepared` may not be NULL. */
 GMM_API int64_t gmm_prepared_bytes(const gmm_prepared *prepared);
 
+/** Fill in *info; neither pointer may be NULL. */
 GMM_API void gmm_prepared_describe(const gmm_prepared *prepared, gmm_prepared_info *info);
 
 /**

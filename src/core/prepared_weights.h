@@ -1,8 +1,8 @@
 /* prepared_weights.h - weights in the kernels' own order: what they hold, and how calls take them.
  * SPDX-License-Identifier: MIT
  *
- * Quantized weights stay rows of codes, scales and biases, each kind one contiguous array: decoding a panel of codes is
- * as fast as reading it in any other order (docs/performance.md), and few rows want them as they are.
+ * Quantized weights stay rows of codes, scales and biases, each kind one contiguous array: few rows want them as they
+ * are, and for many the panels of codes that a call makes of them cost it a few percent (docs/performance.md).
  *
  * Dense weights become panels of GMM_PANEL columns, in the type that they have. The last panel of a matrix is filled up
  * with zeros. A panel is cut along K into blocks; a block of the dot layout is its classes in the order in which the
