@@ -187,7 +187,6 @@ static gmm_status check_dense(const gmm_array *array, gmm_prepared *prepared, gm
     prepared->k = rhs->shape[rhs->ndim - 2];
     prepared->n = rhs->shape[rhs->ndim - 1];
     prepared->dot = gmm_dense_is_dot(rhs);
-    prepared->block = gmm_block_of(prepared->k, prepared->dot);
     prepared->weights.dtype = rhs->dtype;
     return GMM_OK;
 }
@@ -222,6 +221,8 @@ static gmm_status begin(const gmm_array *rhs, const gmm_quantized *quantized, bo
     memcpy(prepared->batch_shape, views[0].shape, (size_t)prepared->batch_ndim * sizeof views[0].shape[0]);
     if ((status = gmm_prepared_lay_out(prepared)))
         return status;
+    if (rhs) /* now that K is known to be no number without sense */
+        prepared->block = gmm_block_of(prepared->k, prepared->dot);
     return allocate(prepared);
 }
 

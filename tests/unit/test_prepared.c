@@ -138,11 +138,11 @@ static void keeps_a_copy(void **state)
 static void refuses_to_prepare(void **state)
 {
     static const int64_t huge[] = {INT64_MAX / 8, 3, 5}, zeros[] = {0, 0, 0}, wide[] = {1, INT64_MAX / 8},
-                         along_n[] = {0, 1};
+                         along_n[] = {0, 1}, empty[] = {INT64_MAX, 0};
     gmm_prepared *untouched = (gmm_prepared *)(uintptr_t)&huge, *prepared = untouched;
     const gmm_array f64 = {numbers, GMM_F64, 3, dense_shape, NULL, 0}, scalar = {numbers, GMM_F32, 0, NULL, NULL, 0},
                     broadcast = {numbers, GMM_F32, 3, huge, zeros, 0}, padded = {numbers, GMM_F32, 2, wide, along_n, 0},
-                    large = {numbers, GMM_F32, 2, wide, zeros, 0};
+                    large = {numbers, GMM_F32, 2, wide, zeros, 0}, deep = {NULL, GMM_F32, 2, empty, NULL, 0};
     const gmm_quantized unknown = {.w = &w, .scales = &s, .mode = "mxfp5"};
 
     (void)state;
@@ -155,6 +155,7 @@ static void refuses_to_prepare(void **state)
     expect(gmm_prepare(NULL, NULL, &unknown, true, &prepared), GMM_ERR_FORMAT, "mxfp5");
     expect(gmm_prepare(NULL, &broadcast, NULL, false, &prepared), GMM_ERR_SIZE, "2^63");
     expect(gmm_prepare(NULL, &padded, NULL, false, &prepared), GMM_ERR_SIZE, "2^63");
+    expect(gmm_prepare(NULL, &deep, NULL, false, &prepared), GMM_ERR_SIZE, "2^63");
     expect(gmm_prepare(NULL, &large, NULL, false, &prepared), GMM_ERR_MEMORY, "bytes of prepared weights");
     assert_ptr_equal(prepared, untouched);
     expect(gmm_prepared_save(NULL, "x"), GMM_ERR_NULL, "prepared");
