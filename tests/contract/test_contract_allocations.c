@@ -120,7 +120,7 @@ static void test_context(void **state)
 /* An arena's pieces are apart, aligned, and of one block when it is taken again. */
 static void test_arena(void **state)
 {
-    gmm_pool pool = {0};
+    static gmm_pool pool;
 
     (void)state;
     for (int round = 0; round < 2; round++) {
