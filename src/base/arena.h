@@ -15,7 +15,7 @@ enum {
 
 /* The most bytes that a pool keeps for one arena; a call that needs more gives it all back to the system when it ends.
  * Under the address sanitizer every piece is an allocation of its own, which is what it can watch. */
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || (defined(__clang__) && __has_feature(address_sanitizer))
 #define GMM_ARENA_KEPT_BYTES ((size_t)0)
 #else
 #define GMM_ARENA_KEPT_BYTES ((size_t)256 << 20)

@@ -39,8 +39,8 @@ static inline __attribute__((always_inline)) void copy_elements(const tile *t, s
     for (int64_t i = 0; i < t->elements; i++) {
         const char *from = t->from + i * t->from_element;
         char *to = t->to + t->places[i];
-        for (int64_t c = 0; c < t->columns; c++, from += t->from_column, to += size)
-            memcpy(to, from, size);
+        for (int64_t c = 0; c < t->columns; c++)
+            memcpy(to + (size_t)c * size, from + c * t->from_column, size);
     }
 }
 

@@ -104,6 +104,12 @@ static bool in_place(const gmm_call *call)
            (uintptr_t)call->rhs.data % sizeof(float) == 0;
 }
 
+/* Bytes from one row to the next; an axis of one row may have any stride. */
+static int64_t row_bytes(const gmm_view *view, int32_t axis)
+{
+    return view->shape[axis] > 1 ? view->strides[axis] * view->element_bytes : 0;
+}
+
 /* Weight rows from number `first` on (along the axis that is not read in sequence). */
 static gmm_rows weight_rows(const run_job *job, gmm_weights_offsets matrix, int64_t first)
 {
@@ -112,13 +118,13 @@ static gmm_rows weight_rows(const run_job *job, gmm_weights_offsets matrix, int6
     gmm_rows rows = {.first = weight_row(job, matrix, first)};
 
     if (!call->quantized) {
-        rows.code_bytes = rhs->strides[rhs->ndim - (call->dot ? 1 : 2)] * rhs->element_bytes;
+        rows.code_bytes = row_bytes(rhs, rhs->ndim - (call->dot ? 1 : 2));
         return rows;
     }
-    rows.code_bytes = rhs->strides[rhs->ndim - 2] * rhs->element_bytes;
-    rows.scale_bytes = scales->strides[scales->ndim - 2] * scales->element_bytes;
+    rows.code_bytes = row_bytes(rhs, rhs->ndim - 2);
+    rows.scale_bytes = row_bytes(scales, scales->ndim - 2);
     if (biases->ndim >= 0)
-        rows.bias_bytes = biases->strides[biases->ndim - 2] * biases->element_bytes;
+        rows.bias_bytes = row_bytes(biases, biases->ndim - 2);
     return rows;
 }
 
@@ -357,9 +363,14 @@ static void look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t c
     int64_t first = call->dot ? column : k, rows = call->dot ? columns : count;
     int64_t element = call->dot ? k : column, elements = call->dot ? count : columns;
     int64_t bits = call->quantized ? call->weights.bits : call->rhs.element_bytes * 8;
-    gmm_rows w = weight_rows(job, matrix, first);
+    gmm_rows w;
 
     *ahead = (gmm_ahead){0};
+    if (rows <= 0) { /* behind the last panel: there may be no such address */
+        gmm_ahead_row(ahead);
+        return;
+    }
+    w = weight_rows(job, matrix, first);
     ahead->parts[0].row = (const char *)w.first.codes + element * bits / 8;
     ahead->parts[0].rows = call->weights.code_stride == 1 ? rows : 0;
     ahead->parts[0].row_bytes = w.code_bytes;

@@ -14,6 +14,13 @@ enum {
     DOT_SUMS = (16 + DOT_MAX_NR) * GMM_CLASSES /* of a row; repeated columns write past the last */
 };
 
+/* Where the rows behind a tile of `columns` rows begin: an address to fetch, if there is memory at all. A number, as
+ * pointers may not leave their arrays. */
+static inline uintptr_t dot_next_tile(const gmm_dot *call, int64_t column, int64_t columns)
+{
+    return (uintptr_t)gmm_row_at(&call->w, column).codes + (uintptr_t)columns * (uintptr_t)call->w.code_bytes;
+}
+
 /* Class sums of `rows` rows with DOT_NR(rows) columns from `column` on, `step` (1 or 0) apart. sums: [rows]
  * [DOT_SUMS], at the first column. variant and rows are compile-time constants. */
 static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, int variant, const float *const *x,

@@ -13,7 +13,8 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
 {
     const int nr = DOT_NR(rows);
     const int64_t stride = step * call->w.code_bytes;
-    const char *w = gmm_row_at(&call->w, column).codes, *next_tile = w + nr * call->w.code_bytes;
+    const char *w = gmm_row_at(&call->w, column).codes;
+    uintptr_t next_tile = dot_next_tile(call, column, nr);
     vf32 sum[DOT_MR][DOT_MAX_NR];
     int64_t k = 0;
 
@@ -27,8 +28,8 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
         vf32 weight[DOT_MAX_NR];
         /* Rows lie one after the other, so the next tile's are one stream, nr times as fast. */
         for (int64_t line = 0; line < nr * 16 * DENSE_BYTES; line += 64)
-            __builtin_prefetch(next_tile + line);
-        next_tile += nr * 16 * DENSE_BYTES;
+            __builtin_prefetch((const void *)(next_tile + (uintptr_t)line));
+        next_tile += (uintptr_t)nr * 16 * DENSE_BYTES;
 #pragma GCC unroll 4
         for (int c = 0; c < nr; c++)
             weight[c] = dense_weights(w + c * stride);

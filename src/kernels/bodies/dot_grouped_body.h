@@ -36,7 +36,7 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
     const int64_t size = GROUP_SIZE(call->weights), step_bytes = GROUP_STEP * group_bits(variant) / 8;
     const int64_t stride = step * call->w.code_bytes;
     const uint8_t *codes = (const uint8_t *)gmm_row_at(&call->w, column).codes;
-    const uint8_t *next_tile = codes + nr * call->w.code_bytes;
+    uintptr_t next_tile = dot_next_tile(call, column, nr);
     int64_t groups = call->k / size, k = 0;
     float scales[DOT_MAX_NR][GROUPS_AHEAD], biases[DOT_MAX_NR][GROUPS_AHEAD];
     vf32 sum[DOT_MR][DOT_MAX_NR];
@@ -60,8 +60,8 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
                 vf32 weight[DOT_MAX_NR][GROUP_STEP / 16];
                 /* Rows lie one after the other, so the next tile's are one stream, nr times as fast. */
                 for (int64_t line = 0; line < nr * step_bytes; line += 64)
-                    __builtin_prefetch(next_tile + line);
-                next_tile += nr * step_bytes;
+                    __builtin_prefetch((const void *)(next_tile + (uintptr_t)line));
+                next_tile += (uintptr_t)(nr * step_bytes);
 #pragma GCC unroll 4
                 for (int c = 0; c < nr; c++) {
                     group_weights(variant, &group_of[c], codes + c * stride, weight[c]);
