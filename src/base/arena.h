@@ -15,7 +15,14 @@ enum {
 
 /* The most bytes that a pool keeps for one arena; a call that needs more gives it all back to the system when it ends.
  * Under the address sanitizer every piece is an allocation of its own, which is what it can watch. */
-#if defined(__SANITIZE_ADDRESS__) || (defined(__clang__) && __has_feature(address_sanitizer))
+#if defined(__has_feature) /* clang */
+#if __has_feature(address_sanitizer)
+#define GMM_ADDRESS_SANITIZER
+#endif
+#elif defined(__SANITIZE_ADDRESS__) /* gcc */
+#define GMM_ADDRESS_SANITIZER
+#endif
+#if defined(GMM_ADDRESS_SANITIZER)
 #define GMM_ARENA_KEPT_BYTES ((size_t)0)
 #else
 #define GMM_ARENA_KEPT_BYTES ((size_t)256 << 20)
