@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT
  *
  * Nothing here can change a result: both bodies and every cut compute the same sums (docs/numerics.md). */
+#include <math.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -20,8 +21,9 @@ enum {
     OUTER_FLOATS = 320 * 1024,
     LEAST_OUTER_ROWS = 56,
     MOST_OUTER_ROWS = 512,
-    /* Items for each thread, so that uneven experts even out. */
-    ITEMS_PER_THREAD = 4,
+    /* What is left is cut into so many items for each thread: whole matrices at first, small pieces in the end, so that
+     * uneven experts even out. Every item begins a stream of memory anew, which costs as much as 8 KB of it. */
+    ITEMS_PER_THREAD = 2,
     /* Multiply-adds below which waking another thread costs more than it brings. */
     WORK_PER_THREAD = 1 << 18,
 };
@@ -118,7 +120,7 @@ static int64_t cut(const gmm_call *call, gmm_plan *plan, const gmm_group_of_rows
     bool outer = !call->dot || group->rows > plan->dot_rows;
     int64_t most = outer ? plan->outer_rows : plan->dot_rows, row_chunks = divide_up(group->rows, most), items = 0;
     int64_t rows = divide_up(group->rows, row_chunks);
-    int64_t column_chunks = (int64_t)(pieces / (double)row_chunks) + 1;
+    int64_t column_chunks = pieces > (double)row_chunks ? (int64_t)ceil(pieces / (double)row_chunks) : 1;
     int64_t columns = round_up(divide_up(call->n, column_chunks), GMM_PANEL);
 
     for (int64_t row = 0; row < group->rows; row += rows)
@@ -153,10 +155,11 @@ static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm
 
     /* Twice the same walk: first to count, then to fill. One thread needs no pieces. */
     double all_pieces = plan->workers > 1 ? (double)ITEMS_PER_THREAD * plan->workers : 0;
-    double total_rows = (double)call->products * (double)call->m;
     for (int pass = 0; pass < 2; pass++) {
+        double left = (double)call->products * (double)call->m;
         for (int64_t g = 0; g < plan->group_count; g++) {
-            int64_t made = cut(call, plan, &plan->groups[g], all_pieces * (double)plan->groups[g].rows / total_rows);
+            int64_t made = cut(call, plan, &plan->groups[g], all_pieces * (double)plan->groups[g].rows / left);
+            left -= (double)plan->groups[g].rows;
             items += pass == 0 ? made : 0;
         }
         if (pass == 0 && !(plan->items = gmm_arena_take(arena, items, sizeof *plan->items)))
