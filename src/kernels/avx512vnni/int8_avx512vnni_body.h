@@ -238,17 +238,26 @@ static inline __attribute__((always_inline)) void fill_variant(const gmm_int8_pa
     }
 }
 
+/* As _mm512_dpbusd_epi32: gcc 12 copies and spills the sums of a tile around that one. */
+static inline __attribute__((always_inline)) __m512i add_products(__m512i sum, __m512i codes, __m512i x)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(x));
+    return sum;
+}
+
 /* `rows` is a constant at every call. */
 static inline __attribute__((always_inline)) void outer_rows(const gmm_int8_outer *call, int64_t row, int rows)
 {
     const gmm_int8_panel *panel = call->panel;
     const int64_t size = panel->weights->group_size, groups = panel->k / size, stride = call->x.code_stride;
+    const int64_t x_groups = call->x.group_stride;
     const int8_t *x = call->x.codes + row * stride + panel->begin;
-    const float *x_scales = call->x.scales + row * call->x.group_stride + panel->begin / size;
-    const float *x_sums = call->x.sums + row * call->x.group_stride + panel->begin / size;
+    const float *x_scales = call->x.scales + row * x_groups + panel->begin / size;
+    const float *x_sums = call->x.sums + row * x_groups + panel->begin / size;
     const uint8_t *w = panel->codes;
     float *sums = call->sums + row * GMM_PANEL;
-    gmm_ahead *ahead = call->ahead;
+    const char *ahead = call->ahead->at;
+    int64_t left = call->ahead->left, step = call->ahead->step;
 
     for (int64_t g = 0; g < groups; g++) {
         __m512i sum[INT8_MR][2];
@@ -256,34 +265,43 @@ static inline __attribute__((always_inline)) void outer_rows(const gmm_int8_oute
         for (int r = 0; r < rows; r++)
             sum[r][0] = sum[r][1] = _mm512_setzero_si512();
         for (int64_t end = (g + 1) * size, k = g * size; k < end; k += 4, w += 4 * GMM_PANEL) {
-            __m512i left = _mm512_load_si512(w), right = _mm512_load_si512(w + 64);
-            __builtin_prefetch(ahead->at, 0, 2);
-            ahead->at += ahead->step;
-            if (--ahead->left == 0)
-                gmm_ahead_row(ahead);
+            __m512i first = _mm512_load_si512(w), second = _mm512_load_si512(w + 64);
+            if (step > 0) {
+                __builtin_prefetch(ahead, 0, 2);
+                ahead += step;
+                if (--left == 0) {
+                    gmm_ahead_row(call->ahead);
+                    ahead = call->ahead->at;
+                    left = call->ahead->left;
+                    step = call->ahead->step;
+                }
+            }
 #pragma GCC unroll 12
             for (int r = 0; r < rows; r++) {
                 int32_t four;
                 memcpy(&four, x + r * stride + k, sizeof four);
-                sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], left, _mm512_set1_epi32(four));
-                sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], right, _mm512_set1_epi32(four));
+                sum[r][0] = add_products(sum[r][0], first, _mm512_set1_epi32(four));
+                sum[r][1] = add_products(sum[r][1], second, _mm512_set1_epi32(four));
             }
         }
-#pragma GCC unroll 12
-        for (int r = 0; r < rows; r++)
+        bool start = call->first && g == 0;
 #pragma GCC unroll 2
-            for (int v = 0; v < 2; v++) {
+        for (int v = 0; v < 2; v++) {
+            const __m512 scales = _mm512_load_ps(panel->scales + g * GMM_PANEL + v * 16);
+            const __m512 biases = INT8_BIASES ? _mm512_load_ps(panel->biases + g * GMM_PANEL + v * 16)
+                                              : _mm512_setzero_ps();
+#pragma GCC unroll 12
+            for (int r = 0; r < rows; r++) {
                 float *to = sums + r * GMM_PANEL + v * 16;
-                __m512 scales = _mm512_load_ps(panel->scales + g * GMM_PANEL + v * 16);
-                __m512 biases = INT8_BIASES ? _mm512_load_ps(panel->biases + g * GMM_PANEL + v * 16)
-                                            : _mm512_setzero_ps();
-                __m512 terms = group_terms(sum[r][v], _mm512_set1_ps(x_sums[r * call->x.group_stride + g]), scales,
-                                           biases);
-                __m512 before = call->first && g == 0 ? _mm512_setzero_ps() : _mm512_load_ps(to);
-                _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_set1_ps(x_scales[r * call->x.group_stride + g]), terms,
-                                                    before));
+                int64_t at = r * x_groups + g;
+                __m512 terms = group_terms(sum[r][v], _mm512_set1_ps(x_sums[at]), scales, biases);
+                __m512 before = start ? _mm512_setzero_ps() : _mm512_load_ps(to);
+                _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_set1_ps(x_scales[at]), terms, before));
             }
+        }
     }
+    call->ahead->at = ahead;
+    call->ahead->left = left;
 }
 
 static void outer(const gmm_int8_outer *call)
