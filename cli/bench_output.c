@@ -76,11 +76,12 @@ json_t *bench_row_json(const bench_row *row)
         "s:s, s:o, s:o}",
         "preset", s->name, "k", (json_int_t)s->k, "n", (json_int_t)s->n, "experts", (int)s->experts, "top_k",
         (int)s->top_k, "experts_held", (json_int_t)row->experts_held, "tokens", (int)row->tokens, "format",
-        row->format->name, "activations", row->activations->name, "mode", row->mode->name, "weights", row->weights, "layout",
-        row->layout, "in_cache", row->in_cache, "threads", (int)row->threads, "repetitions", (int)row->repetitions,
-        "median_s", number(row->median_s), "min_s", number(row->min_s), "spread", number(row->spread), "gbytes_s",
-        number(bench_gbytes_s(row)), "gflop_s", number(bench_gflop_s(row)), "error", number(row->error), "ceiling", row->ceiling ? row->ceiling : "",
-        "ceiling_rate", number(row->ceiling_rate), "ceiling_share", number(row->ceiling_share));
+        row->format->name, "activations", row->activations->name, "mode", row->mode->name, "weights", row->weights,
+        "layout", row->layout, "in_cache", row->in_cache, "threads", (int)row->threads, "repetitions",
+        (int)row->repetitions, "median_s", number(row->median_s), "min_s", number(row->min_s), "spread",
+        number(row->spread), "gbytes_s", number(bench_gbytes_s(row)), "gflop_s", number(bench_gflop_s(row)), "error",
+        number(row->error), "ceiling", row->ceiling ? row->ceiling : "", "ceiling_rate", number(row->ceiling_rate),
+        "ceiling_share", number(row->ceiling_share));
 }
 
 void bench_write_json(FILE *to, const bench_row *rows, size_t count)

@@ -85,8 +85,8 @@ static int find_type(bench_row *row, const gmm_product *product)
     return status ? complain_status(status) : EXIT_FINE;
 }
 
-/* How far the product's results are from those of f32 sums, as a share of these: root mean squares. Both come as f32, so
- * that rounding to a shorter type is no part of it. */
+/* How far the product's results are from those of f32 sums, as a share of these: root mean squares. Both come as f32,
+ * so that rounding to a shorter type is no part of it. */
 static int measure_error(bench_row *row, const operands *o, const gmm_context *context)
 {
     const int64_t count = o->out_shape[0] * o->out_shape[1] * o->out_shape[3];

@@ -1,4 +1,5 @@
-/* run.h - what both kinds of sums share when a plan is carried out: where rows of the operands and of the output lie. */
+/* run.h - what both kinds of sums share when a plan is carried out: where rows of the operands and of the output lie.
+ */
 /* SPDX-License-Identifier: MIT */
 #ifndef GMM_RUN_H
 #define GMM_RUN_H

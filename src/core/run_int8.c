@@ -121,8 +121,8 @@ static gmm_int8_rows take_rows(const run_job *job, const gmm_item *item, const l
         row.codes += r * all.code_stride;
         row.scales += r * all.group_stride;
         row.sums += r * all.group_stride;
-        job->plan->int8->int8->quantize(lhs_floats(job, lhs_row(job, item, r), 0, call->k, scratch + at->line),
-                                        call->k, call->weights.group_size, &row);
+        job->plan->int8->int8->quantize(lhs_floats(job, lhs_row(job, item, r), 0, call->k, scratch + at->line), call->k,
+                                        call->weights.group_size, &row);
         to[r] = out_row(job, item, r);
     }
     return all;
@@ -144,6 +144,7 @@ static void outer_panel(const run_job *job, const gmm_item *item, const layout *
     };
 
     panel.w = plain_rows(job, at, scratch, matrix, column, panel.columns);
+    memset(scratch + at->results, 0, (size_t)(item->rows * GMM_PANEL) * sizeof(float)); /* +0 */
     for (int64_t k = 0; k < call->k; k += BLOCK) {
         int64_t next = k + BLOCK;
         gmm_ahead ahead;
@@ -160,7 +161,6 @@ static void outer_panel(const run_job *job, const gmm_item *item, const layout *
             .rows = item->rows,
             .x = *x,
             .sums = scratch + at->results,
-            .first = k == 0,
             .ahead = &ahead,
         });
     }

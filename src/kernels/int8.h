@@ -14,7 +14,8 @@
 #include "kernels/kernel.h"
 
 enum {
-    GMM_INT8_E2M1_ZERO = 12 /* twice the largest E2M1 value */
+    GMM_INT8_E2M1_ZERO = 12,       /* twice the largest E2M1 value */
+    GMM_INT8_SMALLEST = 0x04000000 /* 2^-119 as bits: a group of x whose magnitudes are all below it is one of zeros */
 };
 
 /* The scale of a group of x from the bits of its largest magnitude, and what its elements are multiplied by before they
@@ -29,7 +30,7 @@ static inline gmm_int8_scale gmm_int8_scale_of(uint32_t largest)
 
     if (largest >= 0x7f800000) /* infinite or NaN */
         return (gmm_int8_scale){gmm_f32_from_bits(0x7fc00000), 0};
-    if (largest < 0x04000000) /* 2^-119 */
+    if (largest < GMM_INT8_SMALLEST)
         return (gmm_int8_scale){0, 0};
     return (gmm_int8_scale){value / 127, 127 / value};
 }
@@ -37,8 +38,8 @@ static inline gmm_int8_scale gmm_int8_scale_of(uint32_t largest)
 /* Rows of lhs, rounded. */
 typedef struct gmm_int8_rows {
     int8_t *codes;
-    float *scales; /* a group's x is scale * code; NaN where one of the group is not finite */
-    float *sums;   /* of a group's codes */
+    float *scales;                     /* a group's x is scale * code; NaN where one of the group is not finite */
+    float *sums;                       /* of a group's codes */
     int64_t code_stride, group_stride; /* from one row to the next */
 } gmm_int8_rows;
 
@@ -61,13 +62,12 @@ typedef struct gmm_int8_panel {
     float *scales, *biases; /* [k / group_size][GMM_PANEL] */
 } gmm_int8_panel;
 
-/* `rows` rows times a panel: sums go on from what they are, or from +0 in the first block. */
+/* `rows` rows times a panel: sums go on from what they are. */
 typedef struct gmm_int8_outer {
     const gmm_int8_panel *panel;
-    int64_t rows;    /* any number */
-    gmm_int8_rows x; /* all of K */
-    float *sums;     /* [rows][GMM_PANEL] */
-    bool first;
+    int64_t rows;     /* any number */
+    gmm_int8_rows x;  /* all of K */
+    float *sums;      /* [rows][GMM_PANEL], aligned to 64 bytes */
     gmm_ahead *ahead; /* never NULL */
 } gmm_int8_outer;
 

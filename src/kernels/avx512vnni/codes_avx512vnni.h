@@ -43,8 +43,9 @@ static inline __attribute__((always_inline)) __m512i codes_of_bits(int bits, con
     __m512i pairs = _mm512_shuffle_epi8(_mm512_permutexvar_epi16(LANES(WORD), bytes), LANES(PAIRS));
 
     pairs = _mm512_srlv_epi16(pairs, LANES(SHIFTS));
-    return _mm512_or_si512(_mm512_and_si512(pairs, mask),
-                           _mm512_and_si512(_mm512_slli_epi16(pairs, (unsigned)(8 - bits)), _mm512_slli_epi16(mask, 8)));
+    return _mm512_or_si512(
+        _mm512_and_si512(pairs, mask),
+        _mm512_and_si512(_mm512_slli_epi16(pairs, (unsigned)(8 - bits)), _mm512_slli_epi16(mask, 8)));
 #undef WORD
 #undef BYTES
 #undef PAIRS

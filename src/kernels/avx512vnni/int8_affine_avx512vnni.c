@@ -6,7 +6,9 @@
 
 static inline __attribute__((always_inline)) __m512i codes_64(int bits, const uint8_t *from, int64_t count)
 {
-    return bits == 8 ? codes_8_bit(from, count) : bits == 4 ? codes_4_bit(from, count) : codes_of_bits(bits, from, count);
+    return bits == 8   ? codes_8_bit(from, count)
+           : bits == 4 ? codes_4_bit(from, count)
+                       : codes_of_bits(bits, from, count);
 }
 
 static inline void group_scales(const gmm_weights *weights, gmm_row row, int64_t first, int64_t count, float *scales,

@@ -13,35 +13,66 @@
  * No sum of a group's products saturates: 128 * 255 * 127 is below 2^22, which f32 holds exactly as well. */
 
 enum {
-    INT8_MR = 12,    /* rows whose sums stay in registers: 24 of them, two of weights, one of x */
+    INT8_MR = 12,      /* rows whose sums stay in registers: 24 of them, two of weights, one of x */
     INT8_COLUMNS = 16, /* of the dot body: lanes of the final sums */
     INT8_GROUPS = 128, /* whose terms are kept until all columns have theirs */
+    INT8_AHEAD = 2048, /* bytes: how far the dot body fetches ahead, at least */
 };
 
 /* ---- activations ---- */
 
-/* Non-negative floats are ordered as their bits are, and infinities and NaN come last. */
+/* Of 16 groups: as gmm_int8_scale_of, from the bits of their largest magnitudes. */
+static inline void scales_of(__m512i largest, float *scales, float *inverses)
+{
+    __mmask16 small = _mm512_cmplt_epu32_mask(largest, _mm512_set1_epi32(GMM_INT8_SMALLEST));
+    __mmask16 finite = _mm512_cmplt_epu32_mask(largest, _mm512_set1_epi32(0x7f800000));
+    __m512 values = _mm512_castsi512_ps(largest), most = _mm512_set1_ps(127);
+    __m512 quotients = _mm512_maskz_div_ps((__mmask16)~small, values, most);
+
+    _mm512_storeu_ps(scales, _mm512_mask_mov_ps(_mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)), finite, quotients));
+    _mm512_storeu_ps(inverses, _mm512_maskz_div_ps((__mmask16)(finite & ~small), most, values));
+}
+
+/* Elements of one group, none of them infinite or NaN unless inverse is 0. Returns the sum of their codes. */
+static inline int32_t round_group(const float *from, int64_t size, float inverse, int8_t *codes)
+{
+    __m512i sum = _mm512_setzero_si512();
+
+    for (int64_t i = 0; i < size; i += 16) {
+        /* Infinity times 0 would be NaN. */
+        __m512 scaled =
+            _mm512_maskz_mul_ps(inverse > 0 ? 0xffff : 0, _mm512_loadu_ps(from + i), _mm512_set1_ps(inverse));
+        __m512i rounded = _mm512_cvtps_epi32(scaled);
+        sum = _mm512_add_epi32(sum, rounded);
+        _mm_storeu_si128((__m128i *)(void *)(codes + i), _mm512_cvtepi32_epi8(rounded));
+    }
+    return _mm512_reduce_add_epi32(sum);
+}
+
+/* 16 groups at a time, for the sake of the divisions. */
 static void quantize(const float *from, int64_t k, int32_t group_size, const gmm_int8_rows *x)
 {
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    const int64_t size = group_size, groups = k / size;
 
-    for (int64_t g = 0; g < k / group_size; g++) {
-        const float *group = from + g * group_size;
-        int8_t *codes = x->codes + g * group_size;
-        __m512i most = _mm512_setzero_si512(), sum = _mm512_setzero_si512();
-        for (int i = 0; i < group_size; i += 16)
-            most = _mm512_max_epu32(most, _mm512_and_si512(magnitude, _mm512_loadu_si512(group + i)));
-        gmm_int8_scale scale = gmm_int8_scale_of(_mm512_reduce_max_epu32(most));
-        for (int i = 0; i < group_size; i += 16) {
-            __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(group + i), _mm512_set1_ps(scale.inverse));
-            __m512i rounded = _mm512_setzero_si512();
-            if (scale.inverse > 0) /* else elements may be infinite or NaN */
-                rounded = _mm512_cvtps_epi32(scaled);
-            sum = _mm512_add_epi32(sum, rounded);
-            _mm_storeu_si128((__m128i *)(void *)(codes + i), _mm512_cvtepi32_epi8(rounded));
+    for (int64_t first = 0; first < groups; first += 16) {
+        int64_t count = groups - first < 16 ? groups - first : 16;
+        uint32_t largest[16] = {0};
+        float scales[16], inverses[16];
+        for (int64_t g = 0; g < count; g++) {
+            const float *group = from + (first + g) * size;
+            __m512i most = _mm512_setzero_si512();
+            /* Non-negative floats are ordered as their bits are; infinities and NaN come last. */
+            for (int64_t i = 0; i < size; i += 16)
+                most = _mm512_max_epu32(most, _mm512_and_si512(magnitude, _mm512_loadu_si512(group + i)));
+            largest[g] = _mm512_reduce_max_epu32(most);
         }
-        x->scales[g] = scale.scale;
-        x->sums[g] = (float)_mm512_reduce_add_epi32(sum);
+        scales_of(_mm512_loadu_si512(largest), scales, inverses);
+        for (int64_t g = 0; g < count; g++) {
+            int64_t at = first + g;
+            x->scales[at] = scales[g];
+            x->sums[at] = (float)round_group(from + at * size, size, inverses[g], x->codes + at * size);
+        }
     }
 }
 
@@ -119,18 +150,23 @@ static inline __attribute__((always_inline)) __m512 group_terms(__m512i sums, __
 }
 
 /* Terms of `count` groups of one column from group `first` on. */
-static inline __attribute__((always_inline)) void column_terms(const gmm_int8_dot *call, int bits, int size,
-                                                               int64_t column, int64_t first, int64_t count,
-                                                               float *terms)
+static inline __attribute__((always_inline)) void
+column_terms(const gmm_int8_dot *call, int bits, int size, int64_t column, int64_t first, int64_t count, float *terms)
 {
     gmm_row row = gmm_row_at(&call->w, column);
     const uint8_t *codes = (const uint8_t *)row.codes + first * size * bits / 8;
     const int8_t *x = call->x->codes + first * size;
     float scales[INT8_GROUPS], biases[INT8_GROUPS];
+    /* Rows lie one after the other, mostly: a few KB ahead is the next one, or the one after that. */
+    int64_t row_bytes = call->k * bits / 8, rows = 1 + INT8_AHEAD / row_bytes;
+    uintptr_t ahead = (uintptr_t)codes + (uintptr_t)(rows * call->w.code_bytes);
 
     group_scales(call->weights, row, first, count, scales, biases);
     for (int64_t g = 0; g < count; g += 16, codes += 2 * size * bits, x += 16 * size) {
         int64_t groups = count - g;
+        for (int64_t line = 0; line < 2 * size * bits; line += 64)
+            __builtin_prefetch((const void *)(ahead + (uintptr_t)line));
+        ahead += (uintptr_t)(2 * size * bits);
         __m512i sums = groups >= 16 ? group_sums(bits, size, 16, codes, x) : group_sums(bits, size, groups, codes, x);
         __m512 x_sums = _mm512_maskz_loadu_ps(first_16(groups), call->x->sums + first + g);
         _mm512_storeu_ps(terms + g, group_terms(sums, x_sums, _mm512_loadu_ps(scales + g),
@@ -284,19 +320,17 @@ static inline __attribute__((always_inline)) void outer_rows(const gmm_int8_oute
                 sum[r][1] = add_products(sum[r][1], second, _mm512_set1_epi32(four));
             }
         }
-        bool start = call->first && g == 0;
 #pragma GCC unroll 2
         for (int v = 0; v < 2; v++) {
             const __m512 scales = _mm512_load_ps(panel->scales + g * GMM_PANEL + v * 16);
-            const __m512 biases = INT8_BIASES ? _mm512_load_ps(panel->biases + g * GMM_PANEL + v * 16)
-                                              : _mm512_setzero_ps();
+            const __m512 biases =
+                INT8_BIASES ? _mm512_load_ps(panel->biases + g * GMM_PANEL + v * 16) : _mm512_setzero_ps();
 #pragma GCC unroll 12
             for (int r = 0; r < rows; r++) {
                 float *to = sums + r * GMM_PANEL + v * 16;
                 int64_t at = r * x_groups + g;
                 __m512 terms = group_terms(sum[r][v], _mm512_set1_ps(x_sums[at]), scales, biases);
-                __m512 before = start ? _mm512_setzero_ps() : _mm512_load_ps(to);
-                _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_set1_ps(x_scales[at]), terms, before));
+                _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_set1_ps(x_scales[at]), terms, _mm512_load_ps(to)));
             }
         }
     }

@@ -74,9 +74,8 @@ static void dot(const gmm_int8_dot *call)
             for (int64_t i = 0; i < count; i += size) {
                 int64_t g = (k + i) / size;
                 sum = add_group(sum, group_sum(codes + i, call->x->codes + k + i, size),
-                                group_scale(call->weights, row, g),
-                                INT8_BIASES ? group_bias(call->weights, row, g) : 0, call->x->scales[g],
-                                call->x->sums[g]);
+                                group_scale(call->weights, row, g), INT8_BIASES ? group_bias(call->weights, row, g) : 0,
+                                call->x->scales[g], call->x->sums[g]);
             }
         }
         call->out[c] = sum;
@@ -112,7 +111,7 @@ static void outer(const gmm_int8_outer *call)
         float *to = call->sums + r * GMM_PANEL;
         for (int64_t c = 0; c < panel->columns; c++) {
             const uint8_t *codes = panel->codes + c * panel->k;
-            float sum = call->first ? 0 : to[c];
+            float sum = to[c];
             for (int64_t g = 0; g < groups; g++)
                 sum = add_group(sum, group_sum(codes + g * size, x + g * size, size), panel->scales[g * GMM_PANEL + c],
                                 INT8_BIASES ? panel->biases[g * GMM_PANEL + c] : 0, scales[g], sums[g]);
