@@ -35,7 +35,7 @@ typedef struct bench_activations {
     gmm_dtype dtype;
 } bench_activations;
 
-/* The arithmetic of products. */
+/* The arithmetic of products, a mode of --arithmetic. */
 typedef struct bench_mode {
     const char *name;
     gmm_arithmetic arithmetic;

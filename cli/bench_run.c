@@ -291,6 +291,9 @@ static void release(running *run)
 int bench_run(const bench_request *request, bench_outputs *out)
 {
     uint64_t count = row_count(request);
+    if (!count && fits(request, &request->shapes[0], &request->formats[0]))
+        return usage_error(&cmd_bench, "%s weights have no %s sums in this layout", request->formats[0].name,
+                           request->modes[0]->name);
     if (!count)
         return usage_error(&cmd_bench, "rows of %" PRId64 " weights are no whole groups of %s",
                            request->plain ? request->shapes[0].n : request->shapes[0].k, request->formats[0].name);
