@@ -167,8 +167,8 @@ typedef struct gmm_context_options {
  * build on it. It is read once. An unknown word in it is reported by every call that needs a CPU feature set, so that a
  * typing error cannot go unnoticed.
  *
- * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_ARGUMENT (size, threads < 0, arithmetic); GMM_ERR_CPU; GMM_ERR_MEMORY. On error *context
- *         is not written.
+ * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_ARGUMENT (size, threads < 0, arithmetic); GMM_ERR_CPU; GMM_ERR_MEMORY. On error
+ * *context is not written.
  */
 GMM_API gmm_status gmm_context_create(const gmm_context_options *options, gmm_context **context);
 

@@ -60,7 +60,8 @@ static void arithmetic_text(const gmm_context *context, const gmm_call *call, co
         snprintf(text, size, "f32");
 }
 
-static void plan_text(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, char *text, size_t text_size)
+static void plan_text(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, char *text,
+                      size_t text_size)
 {
     char weights[64], arithmetic[80], one[32], all[32];
     const gmm_kernel *few = plan->int8 ? plan->int8 : plan->dot, *many = plan->int8 ? plan->int8 : plan->outer;

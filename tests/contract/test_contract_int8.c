@@ -145,8 +145,9 @@ static void what_is_not_finite(void **state)
     gmm_random_start(&seeded, __func__);
     for (const gmm_weight_kind *kind = gmm_weight_kinds; kind->name; kind++)
         for (int b = 0; b < 5; b++) {
-            gmm_case_spec spec = gmm_case_plain(kind, true, gmm_random_between(&seeded, 1, 15),
-                                                gmm_random_between(&seeded, 1, 40), gmm_random_between(&seeded, 1, 300));
+            gmm_case_spec spec =
+                gmm_case_plain(kind, true, gmm_random_between(&seeded, 1, 15), gmm_random_between(&seeded, 1, 40),
+                               gmm_random_between(&seeded, 1, 300));
             int64_t row = gmm_random_between(&seeded, 0, spec.m - 1);
             gmm_case made;
 
@@ -195,8 +196,10 @@ static void options(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_same_bits_on_every_cpu), cmocka_unit_test(products_without_int8_sums),
-        cmocka_unit_test(within_the_bound),           cmocka_unit_test(what_is_not_finite),
+        cmocka_unit_test(the_same_bits_on_every_cpu),
+        cmocka_unit_test(products_without_int8_sums),
+        cmocka_unit_test(within_the_bound),
+        cmocka_unit_test(what_is_not_finite),
         cmocka_unit_test(options),
     };
 

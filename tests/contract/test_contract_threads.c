@@ -158,9 +158,7 @@ static void calls_at_the_same_time(void **state)
         expected[i] = gmm_case_run(gmm_case_one_thread(), &cases[i], GMM_POISON_ZERO);
     }
     for (int kind = 0; kind < 3; kind++) {
-        const gmm_context *context = kind == 0   ? gmm_case_context(NULL)
-                                     : kind == 1 ? shared
-                                                 : gmm_case_one_thread();
+        const gmm_context *context = kind == 0 ? gmm_case_context(NULL) : kind == 1 ? shared : gmm_case_one_thread();
         pthread_t threads[callers];
         caller all[callers];
         for (int i = 0; i < callers; i++) {
