@@ -85,6 +85,7 @@ typedef struct gmm_plan {
     const gmm_kernel *dot;
     bool dot_decodes; /* it reads these weights; else they are decoded to f32 for it */
     const gmm_kernel *outer;
+    const gmm_kernel *int8;    /* not NULL: int8 sums, and the other kernels are not used */
     const gmm_kernel *decoder; /* NULL: the format's own decode */
     gmm_decode *decode;
     gmm_decode *decode_lhs; /* NULL: rows of lhs are converted by gmm_load_run */
@@ -115,7 +116,8 @@ gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const 
 typedef enum gmm_ability {
     GMM_CAN_DOT,
     GMM_CAN_OUTER,
-    GMM_CAN_DECODE
+    GMM_CAN_DECODE,
+    GMM_CAN_INT8
 } gmm_ability;
 
 /* The kernel that does this with a format, with these CPU features: the first of the list that they allow, or NULL. */

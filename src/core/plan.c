@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "core/call.h"
 #include "cpu/cpu.h"
@@ -19,6 +20,7 @@ enum {
     /* An outer item's packed rows stay in a second-level cache of 2 MB: at most this many floats. But few rows would
      * not repay packing the weights. */
     OUTER_FLOATS = 320 * 1024,
+    OUTER_CODES = 4 * OUTER_FLOATS, /* likewise for rows of int8 */
     LEAST_OUTER_ROWS = 56,
     MOST_OUTER_ROWS = 512,
     /* What is left is cut into so many items for each thread: whole matrices at first, small pieces in the end, so that
@@ -28,7 +30,7 @@ enum {
     WORK_PER_THREAD = 1 << 18,
 };
 
-static void choose_kernels(const gmm_call *call, uint32_t features, gmm_plan *plan)
+static void choose_kernels(const gmm_context *context, const gmm_call *call, uint32_t features, gmm_plan *plan)
 {
     const gmm_format *format = call->weights.format;
     const gmm_view *lhs = &call->lhs;
@@ -43,6 +45,8 @@ static void choose_kernels(const gmm_call *call, uint32_t features, gmm_plan *pl
     if (!plan->dot)
         plan->dot = gmm_kernel_choose(GMM_CAN_DOT, "f32", features);
     plan->outer = gmm_kernel_choose(GMM_CAN_OUTER, "f32", features);
+    if (gmm_context_arithmetic(context) == GMM_ARITHMETIC_INT8 && call->quantized && call->dot)
+        plan->int8 = gmm_kernel_choose(GMM_CAN_INT8, format->name, features);
     plan->decode = plan->decoder ? plan->decoder->decode : format->decode;
     if (lhs->strides[lhs->ndim - 1] == 1 && (lhs->dtype == GMM_F16 || lhs->dtype == GMM_BF16)) {
         const gmm_kernel *decoder = gmm_kernel_choose(GMM_CAN_DECODE, gmm_format_dense(lhs->dtype)->name, features);
@@ -145,10 +149,12 @@ static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm
     double work = (double)call->products * (double)call->m * (double)call->n * (double)call->k;
     double workers = work / WORK_PER_THREAD;
     int32_t threads = gmm_context_threads(context);
-    int64_t rows = OUTER_FLOATS / (call->k > 0 ? call->k : 1), items = 0;
+    int64_t rows = (plan->int8 ? OUTER_CODES : OUTER_FLOATS) / (call->k > 0 ? call->k : 1), items = 0;
 
     plan->workers = workers >= threads ? threads : workers < 1 ? 1 : (int32_t)workers;
     plan->dot_rows = call->quantized ? DOT_ROWS_CODES : call->weights.dtype == GMM_F32 ? DOT_ROWS_F32 : DOT_ROWS_OTHER;
+    if (plan->int8)
+        plan->dot_rows = 1; /* with two rows a panel is already the cheaper way */
     if (call->panel_block)
         plan->dot_rows = 0; /* panels are in the outer body's order, and need no preparation that few rows could save */
     plan->outer_rows = rows < LEAST_OUTER_ROWS ? LEAST_OUTER_ROWS : rows > MOST_OUTER_ROWS ? MOST_OUTER_ROWS : rows;
@@ -179,7 +185,7 @@ gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_a
     if ((status = gmm_cpu_usable(context, &features)) || (status = gmm_indices_check(&call->lhs_indices)) ||
         (status = gmm_indices_check(&call->rhs_indices)))
         return status;
-    choose_kernels(call, features, plan);
+    choose_kernels(context, call, features, plan);
     if (call->products == 0 || call->m == 0 || call->n == 0)
         return GMM_OK;
     if ((status = group_rows(call, arena, plan)))

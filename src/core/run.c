@@ -7,9 +7,8 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "core/call.h"
 #include "core/prepared_weights.h"
-#include "formats/convert.h"
+#include "core/run.h"
 #include "threads/parallel.h"
 
 enum {
@@ -29,122 +28,11 @@ enum {
     DOT_COLUMNS = 32,
 };
 
-typedef struct {
-    const gmm_call *call;
-    const gmm_plan *plan;
-    const gmm_view *out;
-    float *scratch;
-    int64_t scratch_floats; /* per worker */
-    _Atomic int64_t next;
-} run_job;
-
-static int64_t minimum(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Which product and which of its rows is row number `row` of a group? */
-static int64_t product_of(const run_job *job, const gmm_item *item, int64_t row, int64_t *row_in_product)
-{
-    int64_t m = job->call->m;
-
-    *row_in_product = (item->row + row) % m;
-    return job->plan->order[item->group->first + (item->row + row) / m];
-}
-
-static const char *lhs_row(const run_job *job, const gmm_item *item, int64_t row)
-{
-    const gmm_view *lhs = &job->call->lhs;
-    int64_t m, product = product_of(job, item, row, &m);
-
-    return gmm_view_at(lhs, job->plan->lhs_offsets[product] + m * lhs->strides[lhs->ndim - 2]);
-}
-
-/* Elements [k, k + count) of a row of lhs as f32: in place when it is such, else converted into `buffer`. */
-static const float *lhs_floats(const run_job *job, const char *row, int64_t k, int64_t count, float *buffer)
-{
-    const gmm_view *lhs = &job->call->lhs;
-    int64_t stride = lhs->strides[lhs->ndim - 1];
-    const char *at = row + k * stride * lhs->element_bytes;
-
-    if (lhs->dtype == GMM_F32 && stride == 1 && (uintptr_t)at % sizeof(float) == 0)
-        return (const float *)(const void *)at;
-    if (job->plan->decode_lhs)
-        job->plan->decode_lhs(&job->plan->lhs, (gmm_row){.codes = at}, 0, count, buffer);
-    else
-        gmm_load_run(lhs->dtype, job->call->dtype, at, stride, count, buffer);
-    return buffer;
-}
-
-/* Row number `row` (along the axis that is not read in sequence) of a matrix of rhs. */
-static gmm_row weight_row(const run_job *job, gmm_weights_offsets at, int64_t row)
-{
-    const gmm_call *call = job->call;
-    const gmm_view *rhs = &call->rhs;
-
-    if (call->quantized)
-        return gmm_weights_row(rhs, &call->scales, &call->biases, at, row);
-    int64_t stride = rhs->strides[rhs->ndim - (call->dot ? 1 : 2)];
-    return (gmm_row){.codes = gmm_view_at(rhs, at.w + row * stride)};
-}
-
-static gmm_weights_offsets weight_offsets(const run_job *job, int64_t matrix)
-{
-    const gmm_call *call = job->call;
-
-    if (call->quantized)
-        return gmm_weights_matrix(&call->rhs, &call->scales, &call->biases, matrix);
-    return (gmm_weights_offsets){.w = gmm_view_offset(&call->rhs, call->rhs.ndim - 2, matrix)};
-}
-
 /* Are weights f32 that lie one after the other, so that the outer body can pack them from where they are? */
 static bool in_place(const gmm_call *call)
 {
     return !call->quantized && call->rhs.dtype == GMM_F32 && call->weights.code_stride == 1 &&
            (uintptr_t)call->rhs.data % sizeof(float) == 0;
-}
-
-/* Bytes from one row to the next; an axis of one row may have any stride. */
-static int64_t row_bytes(const gmm_view *view, int32_t axis)
-{
-    return view->shape[axis] > 1 ? view->strides[axis] * view->element_bytes : 0;
-}
-
-/* Weight rows from number `first` on (along the axis that is not read in sequence). */
-static gmm_rows weight_rows(const run_job *job, gmm_weights_offsets matrix, int64_t first)
-{
-    const gmm_call *call = job->call;
-    const gmm_view *rhs = &call->rhs, *scales = &call->scales, *biases = &call->biases;
-    gmm_rows rows = {.first = weight_row(job, matrix, first)};
-
-    if (!call->quantized) {
-        rows.code_bytes = row_bytes(rhs, rhs->ndim - (call->dot ? 1 : 2));
-        return rows;
-    }
-    rows.code_bytes = row_bytes(rhs, rhs->ndim - 2);
-    rows.scale_bytes = row_bytes(scales, scales->ndim - 2);
-    if (biases->ndim >= 0)
-        rows.bias_bytes = row_bytes(biases, biases->ndim - 2);
-    return rows;
-}
-
-/* Where row number `row` of an item begins in the output. */
-static char *out_row(const run_job *job, const gmm_item *item, int64_t row)
-{
-    const gmm_view *out = job->out;
-    int32_t batch_ndim = job->call->batch_ndim;
-    int64_t m, product = product_of(job, item, row, &m);
-
-    return gmm_view_at(out, gmm_view_offset(out, batch_ndim, product) + m * out->strides[batch_ndim]);
-}
-
-/* Store results of one row, columns [column, column + count) of the product. */
-static void store(const run_job *job, char *row, int64_t column, int64_t count, const float *values)
-{
-    const gmm_view *out = job->out;
-    int64_t stride = out->strides[out->ndim - 1];
-
-    gmm_store_run(out->dtype, values, count, row + column * stride * out->element_bytes, stride);
 }
 
 /* ---- the dot body: few rows, weights that run along K ---- */
@@ -355,9 +243,8 @@ static void pack_rows(const run_job *job, gmm_weights_offsets matrix, int64_t co
     }
 }
 
-/* The weights of a block of a panel, for the outer kernel to fetch. */
-static void look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
-                       int64_t count, gmm_ahead *ahead)
+void gmm_look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
+                    int64_t count, gmm_ahead *ahead)
 {
     const gmm_call *call = job->call;
     int64_t first = call->dot ? column : k, rows = call->dot ? columns : count;
@@ -448,10 +335,10 @@ static void outer_strip(const run_job *job, const gmm_item *item, const outer_la
         if (!call->dot && !call->panel_block)
             gmm_ahead_row(&ahead); /* nothing: a sweep is easy to foresee */
         else if (!call->panel_block && !outer.last)
-            look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), &ahead);
+            gmm_look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), &ahead);
         else if (!call->panel_block)
-            look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, left - GMM_PANEL), 0,
-                       minimum(layout->block, call->k), &ahead);
+            gmm_look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, left - GMM_PANEL), 0,
+                           minimum(layout->block, call->k), &ahead);
         for (int64_t c = 0; c < columns; c += GMM_PANEL) {
             outer.b = scratch + layout->panel + c / GMM_PANEL * layout->panel_block;
             outer.sums = scratch + layout->sums + c / GMM_PANEL * layout->panel_sums;
@@ -500,6 +387,8 @@ static void work(void *arg, int64_t worker)
         const gmm_item *item = &job->plan->items[next];
         if (job->call->k == 0)
             zero_item(job, item);
+        else if (job->plan->int8)
+            gmm_run_int8_item(job, item, scratch);
         else if (item->outer)
             outer_item(job, item, scratch);
         else
@@ -517,7 +406,9 @@ gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const 
 
     if (plan->item_count == 0)
         return GMM_OK;
-    if (call->k > 0)
+    if (call->k > 0 && plan->int8)
+        overflow = gmm_run_int8_scratch(call, plan, &dot);
+    else if (call->k > 0)
         overflow =
             (has_dot && dot_scratch(call, plan, &dot)) || (has_outer && lay_out(call, plan, plan->outer_rows, &outer));
     /* Workers' parts start on cache lines, one apart at least. */

@@ -13,6 +13,10 @@
  *
  *   decode  what a format's own decode does, to the bit. A file that has a dot body usually has this one as well.
  *
+ * And one for the other kind of sums, of int8 activations:
+ *
+ *   int8  all of it for one format: kernels/int8.h.
+ *
  * dot and decode want rows whose codes, scales and biases have stride 1. Kernels are stateless, allocate nothing, know
  * no threads. */
 #ifndef GMM_KERNEL_H
@@ -141,9 +145,11 @@ typedef struct gmm_pack {
     float *to;
 } gmm_pack;
 
+typedef struct gmm_int8 gmm_int8; /* kernels/int8.h */
+
 typedef struct gmm_kernel {
     const char *name;  /* body_format_isa: also the file's name and, after gmm_, the symbol's */
-    const char *body;  /* "dot", "outer" or "decode" */
+    const char *body;  /* "dot", "outer", "decode" or "int8" */
     const char *reads; /* the weight format that it reads; the outer body reads "f32", what all are decoded to */
     uint32_t needs;    /* gmm_cpu bits; what they build on is implied */
     int32_t mr, nr;    /* rows and columns that it holds in registers */
@@ -162,6 +168,8 @@ typedef struct gmm_kernel {
 
     void (*outer)(const gmm_outer *call);
     void (*pack)(const gmm_pack *call);
+
+    const gmm_int8 *int8; /* what there is to do in int8 sums */
 } gmm_kernel;
 
 /* Every kernel, best first, NULL at the end; built from kernel_list.h. */

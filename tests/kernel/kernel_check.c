@@ -129,6 +129,9 @@ static const struct {
     {"decode: every run", "decode", check_decode_runs},
     {"decode: every code", "decode", check_decode_codes},
     {"decode: class by class", "class", check_decode_classes},
+    {"int8: every K", "int8", check_int8_lengths},
+    {"int8: rows x columns", "int8", check_int8_shapes},
+    {"int8: every scale", "int8", check_int8_scales},
 };
 
 enum {
