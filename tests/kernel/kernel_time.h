@@ -48,7 +48,7 @@ time_summary time_summarize(const double values[TIME_REPETITIONS]);
 /* What the machine can do at most, on one thread; 0: not measured. */
 typedef struct time_ceilings {
     double clock_hz, fma_flops, int8_ops, read_bytes; /* a second */
-    int64_t memory_bytes, cache_bytes;      /* that the weights of items take */
+    int64_t memory_bytes, cache_bytes;                /* that the weights of items take */
 } time_ceilings;
 
 /* Time kernels, print a table, and write it to `json` unless that is NULL. Returns main's exit status. */
