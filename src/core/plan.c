@@ -16,7 +16,9 @@ enum {
      * every four rows, and all else is cheap to widen. */
     DOT_ROWS_F32 = 8,
     DOT_ROWS_CODES = 12,
-    DOT_ROWS_OTHER = GMM_MOST_DOT_ROWS,
+    DOT_ROWS_OTHER = GMM_MOST_FEW_ROWS,
+    /* And the most for weights that run along N to be swept, instead of cut into panels first. */
+    SWEEP_ROWS = 8,
     /* An outer item's packed rows stay in a second-level cache of 2 MB: at most this many floats. But few rows would
      * not repay packing the weights. */
     OUTER_FLOATS = 320 * 1024,
@@ -121,8 +123,8 @@ static int64_t divide_up(int64_t a, int64_t b)
 /* Cut one group into items, appended to plan->items when that exists; returns how many. */
 static int64_t cut(const gmm_call *call, gmm_plan *plan, const gmm_group_of_rows *group, double pieces)
 {
-    bool outer = !call->dot || group->rows > plan->dot_rows;
-    int64_t most = outer ? plan->outer_rows : plan->dot_rows, row_chunks = divide_up(group->rows, most), items = 0;
+    bool outer = group->rows > plan->few_rows;
+    int64_t most = outer ? plan->outer_rows : plan->few_rows, row_chunks = divide_up(group->rows, most), items = 0;
     int64_t rows = divide_up(group->rows, row_chunks);
     int64_t column_chunks = pieces > (double)row_chunks ? (int64_t)ceil(pieces / (double)row_chunks) : 1;
     int64_t columns = round_up(divide_up(call->n, column_chunks), GMM_PANEL);
@@ -152,11 +154,13 @@ static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm
     int64_t rows = (plan->int8 ? OUTER_CODES : OUTER_FLOATS) / (call->k > 0 ? call->k : 1), items = 0;
 
     plan->workers = workers >= threads ? threads : workers < 1 ? 1 : (int32_t)workers;
-    plan->dot_rows = call->quantized ? DOT_ROWS_CODES : call->weights.dtype == GMM_F32 ? DOT_ROWS_F32 : DOT_ROWS_OTHER;
+    plan->few_rows = call->quantized ? DOT_ROWS_CODES : call->weights.dtype == GMM_F32 ? DOT_ROWS_F32 : DOT_ROWS_OTHER;
+    if (!call->dot)
+        plan->few_rows = SWEEP_ROWS;
     if (plan->int8)
-        plan->dot_rows = 1; /* with two rows a panel is already the cheaper way */
+        plan->few_rows = 1; /* with two rows a panel is already the cheaper way */
     if (call->panel_block)
-        plan->dot_rows = 0; /* panels are in the outer body's order, and need no preparation that few rows could save */
+        plan->few_rows = 0; /* panels are in the outer body's order, and need no preparation that few rows could save */
     plan->outer_rows = rows < LEAST_OUTER_ROWS ? LEAST_OUTER_ROWS : rows > MOST_OUTER_ROWS ? MOST_OUTER_ROWS : rows;
 
     /* Twice the same walk: first to count, then to fill. One thread needs no pieces. */

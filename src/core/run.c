@@ -28,13 +28,6 @@ enum {
     DOT_COLUMNS = 32,
 };
 
-/* Are weights f32 that lie one after the other, so that the outer body can pack them from where they are? */
-static bool in_place(const gmm_call *call)
-{
-    return !call->quantized && call->rhs.dtype == GMM_F32 && call->weights.code_stride == 1 &&
-           (uintptr_t)call->rhs.data % sizeof(float) == 0;
-}
-
 /* ---- the dot body: few rows, weights that run along K ---- */
 
 /* Scratch: x, if it is not read in place | out | decoded weights. */
@@ -42,8 +35,8 @@ static bool dot_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *flo
 {
     int64_t decoded = plan->dot_decodes ? 0 : DOT_COLUMNS;
 
-    return gmm_mul_overflows(call->k, plan->dot_rows + decoded, floats) ||
-           gmm_add_overflows(*floats, plan->dot_rows * DOT_COLUMNS, floats);
+    return gmm_mul_overflows(call->k, plan->few_rows + decoded, floats) ||
+           gmm_add_overflows(*floats, plan->few_rows * DOT_COLUMNS, floats);
 }
 
 static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
@@ -52,9 +45,9 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
     const gmm_call *call = job->call;
     const gmm_plan *plan = job->plan;
     gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
-    float *out = scratch + plan->dot_rows * call->k, *panel = out + plan->dot_rows * DOT_COLUMNS;
-    const float *x[GMM_MOST_DOT_ROWS];
-    char *to[GMM_MOST_DOT_ROWS];
+    float *out = scratch + plan->few_rows * call->k, *panel = out + plan->few_rows * DOT_COLUMNS;
+    const float *x[GMM_MOST_FEW_ROWS];
+    char *to[GMM_MOST_FEW_ROWS];
 
     for (int64_t r = 0; r < item->rows; r++) {
         float *buffer = scratch + r * call->k;
@@ -391,6 +384,8 @@ static void work(void *arg, int64_t worker)
             gmm_run_int8_item(job, item, scratch);
         else if (item->outer)
             outer_item(job, item, scratch);
+        else if (!job->call->dot)
+            gmm_run_sweep_item(job, item, scratch);
         else
             dot_item(job, item, scratch);
     }
@@ -409,8 +404,8 @@ gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const 
     if (call->k > 0 && plan->int8)
         overflow = gmm_run_int8_scratch(call, plan, &dot);
     else if (call->k > 0)
-        overflow =
-            (has_dot && dot_scratch(call, plan, &dot)) || (has_outer && lay_out(call, plan, plan->outer_rows, &outer));
+        overflow = (has_dot && (call->dot ? dot_scratch : gmm_run_sweep_scratch)(call, plan, &dot)) ||
+                   (has_outer && lay_out(call, plan, plan->outer_rows, &outer));
     /* Workers' parts start on cache lines, one apart at least. */
     job.scratch_floats = ((outer.all > dot ? outer.all : dot) + 31) / 16 * 16;
     if (!overflow && !gmm_mul_overflows(job.scratch_floats, plan->workers, &floats))

@@ -118,9 +118,23 @@ static inline void store(const run_job *job, char *row, int64_t column, int64_t 
     gmm_store_run(out->dtype, values, count, row + column * stride * out->element_bytes, stride);
 }
 
+/* Are weights f32 that lie one after the other, so that they can be read where they are? */
+static inline bool in_place(const gmm_call *call)
+{
+    return !call->quantized && call->rhs.dtype == GMM_F32 && call->weights.code_stride == 1 &&
+           (uintptr_t)call->rhs.data % sizeof(float) == 0;
+}
+
 /* Weights of columns [column, column + columns), elements [k, k + count), for an outer kernel to fetch. */
 void gmm_look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
                     int64_t count, gmm_ahead *ahead);
+
+/* ---- few rows of lhs, weights along N: run_sweep.c --------------------------------------------------------------- */
+
+/* Floats of scratch for an item. True when that overflows. */
+bool gmm_run_sweep_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats);
+
+void gmm_run_sweep_item(const run_job *job, const gmm_item *item, float *scratch);
 
 /* ---- int8 sums: run_int8.c --------------------------------------------------------------------------------------- */
 

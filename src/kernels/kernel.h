@@ -145,6 +145,17 @@ typedef struct gmm_pack {
     float *to;
 } gmm_pack;
 
+/* One call of an outer kernel's sweep: few rows times f32 weights that lie [K, N], as they lie. Sums go on from what
+ * they are, in order of K. */
+typedef struct gmm_sweep {
+    int64_t rows, columns, k; /* any numbers */
+    const float *const *x;    /* [rows]: of k elements */
+    const float *b;           /* [k][columns] */
+    int64_t b_stride;         /* floats from one element of K to the next */
+    float *sums;              /* [rows][columns] */
+    int64_t sums_stride;
+} gmm_sweep;
+
 typedef struct gmm_int8 gmm_int8; /* kernels/int8.h */
 
 typedef struct gmm_kernel {
@@ -168,6 +179,7 @@ typedef struct gmm_kernel {
 
     void (*outer)(const gmm_outer *call);
     void (*pack)(const gmm_pack *call);
+    void (*sweep)(const gmm_sweep *call);
 
     const gmm_int8 *int8; /* what there is to do in int8 sums */
 } gmm_kernel;

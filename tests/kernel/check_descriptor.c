@@ -37,8 +37,8 @@ void check_descriptor(void **state)
     if (dot + outer + decode + int8 != 1)
         check_fail("its body is %s", kernel->body);
     if (dot != (kernel->dot != NULL) || outer != (kernel->outer != NULL) || outer != (kernel->pack != NULL) ||
-        int8 != (kernel->int8 != NULL) || (int8 && kernel->decode) || (decode && !kernel->decode) ||
-        (outer && kernel->decode) || (!dot && kernel->arrange))
+        outer != (kernel->sweep != NULL) || int8 != (kernel->int8 != NULL) || (int8 && kernel->decode) ||
+        (decode && !kernel->decode) || (outer && kernel->decode) || (!dot && kernel->arrange))
         check_fail("it lacks what its body does, or does what its body does not");
     if (!kernel->class_decode != !kernel->class_fill || !kernel->class_decode != !kernel->class_bytes ||
         (kernel->class_decode && !kernel->decode))

@@ -126,6 +126,7 @@ static const struct {
     {"outer: rows", "outer", check_outer_rows},
     {"prepared", "outer", check_prepared},
     {"pack", "outer", check_pack},
+    {"sweep", "outer", check_sweep},
     {"decode: every run", "decode", check_decode_runs},
     {"decode: every code", "decode", check_decode_codes},
     {"decode: class by class", "class", check_decode_classes},

@@ -18,6 +18,7 @@ void check_outer_lengths(void **state);
 void check_outer_rows(void **state);
 void check_prepared(void **state);
 void check_pack(void **state);
+void check_sweep(void **state);
 void check_decode_runs(void **state);
 void check_decode_codes(void **state);
 void check_decode_classes(void **state);
