@@ -137,7 +137,7 @@ GMM_API gmm_status gmm_audit_reproduction(gmm_audit *audit, size_t i, const char
 
 /** Behaviour worth knowing that is no failure: "sgemm_: wrong arguments end the process, exit status 0". NULL past the
  * end. */
-GMM_API const char *gmm_audit_note_at(const gmm_audit *audit, size_t i);
+GMM_API const char *gmm_audit_note_at(gmm_audit *audit, size_t i);
 
 /** Environment number i that makes this library use other kernels on this CPU: "OPENBLAS_CORETYPE=Prescott". Each was
  * tried in a process of its own; NULL past the end, and for libraries without any. */

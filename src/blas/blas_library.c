@@ -74,7 +74,7 @@ static int32_t probe_integers(const gmm_blas_library *library)
     for (int fortran = 0; fortran < 2; fortran++)
         for (const char *t = copy->types; *t; t++) {
             gmm_blas_any_function *function = gmm_blas_function(library, copy, *t, fortran);
-            double x[2] = {1, 1}, y[2] = {0, 0};
+            double x[2] = {1.1, 1.1}, y[2] = {0, 0}; /* no half of 1.1 is zero */
             gmm_blas_call call = {.routine = copy, .type = *t, .fortran = fortran, .n = -0xFFFFFFFFLL};
             call.operands[0] = (struct gmm_blas_place){.data = x, .step = 1};
             call.operands[1] = (struct gmm_blas_place){.data = y, .step = 1};
