@@ -18,7 +18,8 @@ static int run(int argc, char **argv)
     printf("cases %lld\n", (long long)gmm_audit_cases(a));
     gmm_audit_finding f;
     for (size_t i = 0; gmm_audit_finding_at(a, i, &f); i++)
-        printf("%-9s %-14s %-16s %5lld/%-5lld %s\n      %s\n", gmm_audit_verdict_text(f.verdict), f.check, f.routine, (long long)f.failed, (long long)f.cases, f.detail, f.call);
+        { if (getenv("AMIN")) { gmm_audit_minimize(a, i, atof(getenv("AMIN"))); gmm_audit_finding_at(a, i, &f);}
+        printf("%-9s %-14s %-16s %5lld/%-5lld %s\n      %s\n", gmm_audit_verdict_text(f.verdict), f.check, f.routine, (long long)f.failed, (long long)f.cases, f.detail, f.call); gmm_audit_control t; for (size_t j=0; gmm_audit_control_at(a,i,j,&t); j++) printf("          %s %s\n", t.fails ? "BAD" : "OK", t.name);}
     for (size_t i = 0; gmm_audit_note_at(a, i); i++) printf("%s\n", gmm_audit_note_at(a, i));
     gmm_audit_destroy(a);
     return 0;

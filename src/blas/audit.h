@@ -91,6 +91,7 @@ typedef struct gmm_audit_random gmm_audit_random;
 
 struct gmm_blas_check {
     const char *name, *summary;
+    const char *otherwise; /* of a pair: when it was right, "with zeros there" */
     bool on_request;
     bool (*applies)(const gmm_blas_routine *routine); /* NULL: to all */
     /* Turn an ordinary random call into a case of this check; false if this one cannot be. */

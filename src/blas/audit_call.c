@@ -16,7 +16,8 @@
 enum {
     STACK_WORDS = 8192,
     EARLIER_SIZE = 80,
-    MOST_CALLERS = 8
+    MOST_CALLERS = 8,
+    PAGE = 4096
 };
 
 /* ---- the dead stack ---------------------------------------------------------------------------------------------- */
@@ -88,8 +89,7 @@ typedef struct caller {
     gmm_blas_any_function *function;
     int integer_bits;
     gmm_blas_result result;
-    char *copies[GMM_BLAS_OPERANDS];
-    bool started;
+    char *memory[GMM_BLAS_OPERANDS], *copies[GMM_BLAS_OPERANDS];
 } caller;
 
 static void *call_once(void *argument)
@@ -121,10 +121,14 @@ static bool call_together(const gmm_audit_bench *bench, const gmm_blas_call *cal
             const gmm_audit_operand *operand = &bench->memory.operands[o];
             if (!i || !gmm_blas_is_output(call, o))
                 continue;
-            c->copies[o] = malloc(operand->bytes + 1);
-            fine &= c->copies[o] != NULL;
-            if (c->copies[o])
-                memcpy(c->copies[o], operand->base, operand->bytes);
+            /* At the same place of a page: bits may vary with alignment, and that is another check's business. */
+            size_t offset = (uintptr_t)operand->base % PAGE;
+            c->memory[o] = aligned_alloc(PAGE, (operand->bytes + offset + PAGE) / PAGE * PAGE);
+            fine &= c->memory[o] != NULL;
+            if (!c->memory[o])
+                continue;
+            c->copies[o] = c->memory[o] + offset;
+            memcpy(c->copies[o], operand->base, operand->bytes);
             c->call.operands[o].data = c->copies[o];
         }
     }
@@ -135,12 +139,14 @@ static bool call_together(const gmm_audit_bench *bench, const gmm_blas_call *cal
     for (int i = 0; i < count && fine; i++)
         pthread_join(callers[i].thread, NULL);
     *result = callers[0].result;
-    for (int i = 1; i < count; i++)
+    for (int i = 1; i < count; i++) {
+        *same &= !memcmp(callers[i].result.value, result->value, sizeof result->value);
         for (int o = 0; o < bench->memory.count; o++)
             if (callers[i].copies[o]) {
                 *same &= !memcmp(callers[i].copies[o], bench->memory.operands[o].base, bench->memory.operands[o].bytes);
-                free(callers[i].copies[o]);
+                free(callers[i].memory[o]);
             }
+    }
     return fine;
 }
 
@@ -176,12 +182,12 @@ bool gmm_audit_call(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm_a
     gmm_blas_call call;
     gmm_blas_any_function *function =
         gmm_blas_function(&bench->library, c->call.routine, c->call.type, c->call.fortran);
-    int bits = bench->library.info.integer_bits, threads = setting->threads ? setting->threads : bench->threads;
+    int bits = bench->library.info.integer_bits;
 
     *same = true;
     if (!function)
         return false;
-    if (setting->threads && !gmm_blas_set_threads(&bench->library, threads))
+    if (setting->threads && !gmm_blas_set_threads(&bench->library, setting->threads))
         return false;
     if (!gmm_audit_place(&bench->memory, c, setting, &call))
         return false;
@@ -207,7 +213,7 @@ bool gmm_audit_call(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm_a
         gmm_registers_fill(pattern_of(setting->registers));
     *result = invoker(&call, function, bits);
     *bench->inside = 0;
-    if (setting->threads && bench->threads)
+    if (setting->threads)
         gmm_blas_set_threads(&bench->library, bench->threads);
     return true;
 }

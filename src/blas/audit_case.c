@@ -139,7 +139,8 @@ static bool same_results(const gmm_blas_result *a, const gmm_blas_result *b, gmm
     return false;
 }
 
-static void describe_numbers(const gmm_audit_case *c, gmm_audit_outcome *o, const char *instead)
+/* "c[3] is 5<instead>7<when>" */
+static void describe_numbers(const gmm_audit_case *c, gmm_audit_outcome *o, const char *instead, const char *when)
 {
     char got[64], want[64], place[48] = "the result";
     bool pair = gmm_blas_is_complex(c->call.type);
@@ -150,9 +151,9 @@ static void describe_numbers(const gmm_audit_case *c, gmm_audit_outcome *o, cons
         snprintf(place, sizeof place, "%c[%lld]", c->call.routine->operands[o->operand].name - 'A' + 'a',
                  (long long)o->element);
     if (o->bound > 0)
-        say(o, "%s is %s%s%s, more than %.3g off", place, got, instead, want, o->bound);
+        say(o, "%s is %s%s%s%s, more than %.3g off", place, got, instead, want, when, o->bound);
     else
-        say(o, "%s is %s%s%s", place, got, instead, want);
+        say(o, "%s is %s%s%s%s%s", place, got, instead, want, *when ? " " : "", when);
 }
 
 /* ---- judging ----------------------------------------------------------------------------------------------------- */
@@ -177,7 +178,10 @@ static void judge_pair(gmm_audit_bench *bench, const gmm_audit_case *c, const gm
     if (same && same_outputs(c, &bench->memory, o) && same_results(first, &second, o))
         return;
     o->verdict = c->verdict;
-    describe_numbers(c, o, ", and without what is to have no influence ");
+    if (same)
+        describe_numbers(c, o, ", but ", c->check->otherwise ? c->check->otherwise : "");
+    else
+        say(o, "of %d threads that make the call at once one gets other bits", c->settings[1].callers);
     /* Does it repeat itself at all? */
     if (gmm_audit_call(bench, c, &c->settings[0], &again, &same) && c->verdict != GMM_AUDIT_STATE &&
         (!same_outputs(c, &bench->memory, &repeated) || !same_results(first, &again, &repeated))) {
@@ -186,7 +190,7 @@ static void judge_pair(gmm_audit_bench *bench, const gmm_audit_case *c, const gm
         o->element = repeated.element;
         memcpy(o->got, repeated.got, sizeof o->got);
         memcpy(o->want, repeated.want, sizeof o->want);
-        describe_numbers(c, o, " when the same call is repeated, and was ");
+        describe_numbers(c, o, " when the same call is repeated, and was ", "");
     }
 }
 
@@ -197,11 +201,11 @@ static void judge_reference(gmm_audit_bench *bench, const gmm_audit_case *c, con
         return;
     if (c->judge == GMM_JUDGE_SPECIAL) {
         o->verdict = c->verdict;
-        describe_numbers(c, o, "; a sum of all its terms is ");
+        describe_numbers(c, o, "; a sum of all its terms is ", "");
         return;
     }
     o->verdict = c->verdict;
-    describe_numbers(c, o, c->call.routine->sum == GMM_SUM_SOLVE ? " (residual), should be " : ", should be ");
+    describe_numbers(c, o, c->call.routine->sum == GMM_SUM_SOLVE ? " (residual), should be " : ", should be ", "");
 }
 
 void gmm_audit_case_run(gmm_audit_bench *bench, const gmm_audit_case *c, gmm_audit_outcome *o)

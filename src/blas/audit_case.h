@@ -10,7 +10,7 @@
 typedef struct gmm_audit_bench {
     gmm_blas_library library;
     gmm_audit_memory memory;
-    int32_t threads;          /* the audit's; 0: the library's own number */
+    int32_t threads;          /* as it stands between cases */
     volatile int32_t *inside; /* 1 while the library has control */
 } gmm_audit_bench;
 

@@ -156,10 +156,10 @@ static void load(const gmm_audit_crew *crew)
         snprintf(report->text, sizeof report->text, "%s", gmm_error_detail());
         _exit(LOAD_STATUS);
     }
-    bench.threads = crew->threads;
     bench.inside = &report->inside;
     if (crew->threads)
         gmm_blas_set_threads(&bench.library, crew->threads);
+    bench.threads = gmm_blas_get_threads(&bench.library);
     if (!gmm_audit_memory_open(&bench.memory))
         _exit(MEMORY_STATUS);
     report->loaded = 1;

@@ -109,23 +109,47 @@ gmm_status gmm_blas_load(const char *name, gmm_blas_library *library)
     return GMM_OK;
 }
 
-/* The integers of these functions are C's int, but for BLIS's, whose argument is read whole: a word serves both. */
+/* How libraries are asked for threads. The integers of these functions are C's int, but for BLIS's, whose argument is
+ * read whole: a word serves both. */
+static const char *const thread_setters[] = {"openblas_set_num_threads",
+                                             "openblas_set_num_threads64_",
+                                             "openblas_set_num_threads_64",
+                                             "scipy_openblas_set_num_threads64_",
+                                             "scipy_openblas_set_num_threads",
+                                             "bli_thread_set_num_threads",
+                                             "MKL_Set_Num_Threads"};
+static const char *const thread_getters[] = {"openblas_get_num_threads",
+                                             "openblas_get_num_threads64_",
+                                             "openblas_get_num_threads_64",
+                                             "scipy_openblas_get_num_threads64_",
+                                             "scipy_openblas_get_num_threads",
+                                             "bli_thread_get_num_threads",
+                                             "MKL_Get_Max_Threads"};
+
+static gmm_blas_any_function *first_of(const gmm_blas_library *library, const char *const *names, size_t count)
+{
+    gmm_blas_any_function *function = NULL;
+
+    for (size_t i = 0; i < count && !function; i++)
+        function = gmm_blas_raw_symbol(library, names[i]);
+    return function;
+}
+
 bool gmm_blas_set_threads(const gmm_blas_library *library, int threads)
 {
-    static const char *const names[] = {"openblas_set_num_threads",
-                                        "openblas_set_num_threads64_",
-                                        "openblas_set_num_threads_64",
-                                        "scipy_openblas_set_num_threads64_",
-                                        "scipy_openblas_set_num_threads",
-                                        "bli_thread_set_num_threads",
-                                        "MKL_Set_Num_Threads"};
+    gmm_blas_any_function *function =
+        first_of(library, thread_setters, sizeof thread_setters / sizeof thread_setters[0]);
 
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        gmm_blas_any_function *function = gmm_blas_raw_symbol(library, names[i]);
-        if (function) {
-            ((void (*)(intptr_t))function)(threads);
-            return true;
-        }
-    }
-    return false;
+    if (function)
+        ((void (*)(intptr_t))function)(threads);
+    return function != NULL;
+}
+
+int gmm_blas_get_threads(const gmm_blas_library *library)
+{
+    gmm_blas_any_function *function =
+        first_of(library, thread_getters, sizeof thread_getters / sizeof thread_getters[0]);
+    int threads = function ? ((int (*)(void))function)() : 1;
+
+    return threads > 0 ? threads : 1;
 }

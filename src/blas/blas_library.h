@@ -39,8 +39,9 @@ gmm_blas_any_function *gmm_blas_raw_symbol(const gmm_blas_library *library, cons
 gmm_blas_any_function *gmm_blas_function(const gmm_blas_library *library, const gmm_blas_routine *routine, char type,
                                          bool fortran);
 
-/* Ask for a number of threads; false if the library has no way to do so. */
+/* Ask for a number of threads; false if the library has no way to do so. And the number now; 1 if it does not say. */
 bool gmm_blas_set_threads(const gmm_blas_library *library, int threads);
+int gmm_blas_get_threads(const gmm_blas_library *library);
 
 /* Fill path and version of `info`, and its integer_bits if the library tells them: blas_find.c. `any` is one of the
  * library's functions, or NULL. */

@@ -14,5 +14,6 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 const gmm_blas_check gmm_check_after_fork = {
     .name = "after_fork",
     .summary = "a forked child computes what its parent does",
+    .otherwise = "without a fork",
     .prepare = prepare,
 };

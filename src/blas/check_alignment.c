@@ -14,5 +14,6 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 const gmm_blas_check gmm_check_alignment = {
     .name = "alignment",
     .summary = "bits do not vary with alignment",
+    .otherwise = "when all are aligned",
     .prepare = prepare,
 };

@@ -14,5 +14,6 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 const gmm_blas_check gmm_check_concurrent = {
     .name = "concurrent",
     .summary = "calls from several threads at once do not disturb each other",
+    .otherwise = "called alone",
     .prepare = prepare,
 };

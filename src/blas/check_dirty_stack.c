@@ -15,5 +15,6 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 const gmm_blas_check gmm_check_dirty_stack = {
     .name = "dirty_stack",
     .summary = "the result does not depend on what the stack held",
+    .otherwise = "with zeros on the stack",
     .prepare = prepare,
 };

@@ -15,5 +15,6 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 const gmm_blas_check gmm_check_registers = {
     .name = "registers",
     .summary = "the result does not depend on what registers held",
+    .otherwise = "with zeros in registers",
     .prepare = prepare,
 };

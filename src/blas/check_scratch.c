@@ -14,5 +14,6 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 const gmm_blas_check gmm_check_scratch = {
     .name = "scratch",
     .summary = "the result does not depend on the numbers of earlier calls",
+    .otherwise = "after the same calls with zeros",
     .prepare = prepare,
 };

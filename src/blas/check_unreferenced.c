@@ -15,5 +15,6 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 const gmm_blas_check gmm_check_unreferenced = {
     .name = "unreferenced",
     .summary = "other triangles, unit diagonals, padding, gaps and the bytes around operands may hold NaN",
+    .otherwise = "with zeros there",
     .prepare = prepare,
 };
