@@ -18,7 +18,7 @@ static int run(int argc, char **argv)
     printf("cases %lld\n", (long long)gmm_audit_cases(a));
     gmm_audit_finding f;
     for (size_t i = 0; gmm_audit_finding_at(a, i, &f); i++)
-        { if (getenv("AMIN")) { gmm_audit_minimize(a, i, atof(getenv("AMIN"))); gmm_audit_finding_at(a, i, &f);}
+        { if (getenv("AMIN")) { gmm_audit_minimize(a, i, atof(getenv("AMIN"))); gmm_audit_finding_at(a, i, &f); const char *t; char nm[200]; snprintf(nm, sizeof nm, "%s/repro-%s-%s.c", getenv("AOUT"), f.check, f.routine); if (getenv("AOUT") && !gmm_audit_reproduction(a,i,&t)) {FILE *oo=fopen(nm,"w"); fputs(t,oo); fclose(oo);}}
         printf("%-9s %-14s %-16s %5lld/%-5lld %s\n      %s\n", gmm_audit_verdict_text(f.verdict), f.check, f.routine, (long long)f.failed, (long long)f.cases, f.detail, f.call); gmm_audit_control t; for (size_t j=0; gmm_audit_control_at(a,i,j,&t); j++) printf("          %s %s\n", t.fails ? "BAD" : "OK", t.name);}
     for (size_t i = 0; gmm_audit_note_at(a, i); i++) printf("%s\n", gmm_audit_note_at(a, i));
     gmm_audit_destroy(a);

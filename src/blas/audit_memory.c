@@ -43,6 +43,21 @@ bool gmm_audit_memory_open(gmm_audit_memory *memory)
     return true;
 }
 
+void gmm_audit_memory_close(gmm_audit_memory *memory)
+{
+    size_t page = page_bytes();
+
+    for (int i = 0; i < GMM_BLAS_OPERANDS; i++) {
+        gmm_audit_operand *o = &memory->operands[i];
+        if (o->region)
+            munmap(o->region - page, o->region_bytes + 2 * page);
+        free(o->parts);
+        free(o->saved);
+        free(o->first);
+    }
+    memset(memory, 0, sizeof *memory);
+}
+
 /* ---- numbers ----------------------------------------------------------------------------------------------------- */
 
 void gmm_audit_load(char type, const char *base, int64_t element, double value[2])
@@ -164,7 +179,7 @@ static bool locate_base(gmm_audit_operand *o, const gmm_blas_call *call, int ope
 }
 
 /* Operands that have no influence on the result: all but the outputs if alpha is 0; the factors if K is. */
-static bool is_dead(const gmm_blas_call *call, int operand)
+bool gmm_audit_is_dead(const gmm_blas_call *call, int operand)
 {
     const gmm_blas_routine *r = call->routine;
 
@@ -174,7 +189,7 @@ static bool is_dead(const gmm_blas_call *call, int operand)
 }
 
 /* Outputs that are not to be read. */
-static bool is_unread(const gmm_blas_call *call, int operand)
+bool gmm_audit_is_unread(const gmm_blas_call *call, int operand)
 {
     bool alpha = call->alpha[0] != 0 || call->alpha[1] != 0, beta = call->beta[0] != 0 || call->beta[1] != 0;
 
@@ -193,9 +208,9 @@ static bool is_unread(const gmm_blas_call *call, int operand)
 static void fill_elements(gmm_audit_operand *o, const gmm_audit_case *c, const gmm_audit_setting *setting, int operand)
 {
     const gmm_blas_call *call = &c->call;
-    gmm_audit_fill instead = is_dead(call, operand)     ? setting->inputs
-                             : is_unread(call, operand) ? setting->output
-                                                        : GMM_FILL_USUAL;
+    gmm_audit_fill instead = gmm_audit_is_dead(call, operand)     ? setting->inputs
+                             : gmm_audit_is_unread(call, operand) ? setting->output
+                                                                  : GMM_FILL_USUAL;
     bool triangular = call->routine->operands[operand].form == GMM_FORM_TRIANGULAR;
     int64_t referenced = 0, special = -1;
 

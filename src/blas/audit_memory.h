@@ -28,6 +28,12 @@ typedef struct gmm_audit_memory {
 /* Map the regions; false if there is no memory. */
 bool gmm_audit_memory_open(gmm_audit_memory *memory);
 
+void gmm_audit_memory_close(gmm_audit_memory *memory);
+
+/* Whether an operand has no influence on the result (alpha is 0); whether an output is not to be read. */
+bool gmm_audit_is_dead(const gmm_blas_call *call, int operand);
+bool gmm_audit_is_unread(const gmm_blas_call *call, int operand);
+
 /* Put the operands of a case in place, fill them and save them; sets the data pointers of `call`, a copy of the case's.
  * False if they do not fit. */
 bool gmm_audit_place(gmm_audit_memory *memory, const gmm_audit_case *c, const gmm_audit_setting *setting,

@@ -47,25 +47,25 @@ static bool try_case(minimizer *m, const gmm_audit_case *loose)
     return false;
 }
 
-/* Set a number of the case to the smallest that still fails: 1, else halves, else one less. */
+/* Set a number of the case to the smallest that still fails. Failures have their own idea of order (every fourth size,
+ * say), so after the smallest numbers come halves and several steps down. */
 static bool shrink(minimizer *m, int64_t *(*part)(gmm_audit_case *))
 {
-    bool changed = false;
+    bool changed = false, smaller = true;
 
-    for (int step = 0; step < 24; step++) {
+    for (int step = 0; step < 40 && smaller; step++) {
         gmm_audit_case c = loosened(&m->record->c);
         int64_t *at = part(&c), now = *at;
-        const int64_t choices[] = {1, now / 2, now - now / 4, now - 1};
-        bool smaller = false;
-        for (size_t i = step ? 1 : 0; i < 4 && !smaller && now > 1; i++) {
+        const int64_t choices[] = {
+            1, 2, 3, 4, 5, 6, 8, now / 2, now / 2 + 1, now - now / 4, now - 16, now - 8, now - 4, now - 2, now - 1};
+        smaller = false;
+        for (size_t i = step ? 7 : 0; i < sizeof choices / sizeof choices[0] && !smaller; i++) {
             if (choices[i] >= now || choices[i] < 1)
                 continue;
             *at = choices[i];
             smaller = try_case(m, &c);
         }
-        if (!smaller)
-            break;
-        changed = true;
+        changed |= smaller;
     }
     return changed;
 }

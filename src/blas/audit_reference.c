@@ -26,6 +26,8 @@ typedef struct reference {
     const gmm_audit_memory *memory;
     const gmm_blas_call *call;
     gmm_audit_outcome *outcome;
+    gmm_audit_sink *sink; /* instead of a comparison */
+    void *context;
     term terms[2];
     int term_count;
     double beta[2];
@@ -269,15 +271,6 @@ static void want_at(const reference *ref, int64_t i, int64_t j, const double bef
 
 /* ---- judging ----------------------------------------------------------------------------------------------------- */
 
-static bool agrees(const reference *ref, const double got[2], const double want[2], double bound, double magnitude)
-{
-    if (ref->c->judge == GMM_JUDGE_SPECIAL)
-        return (isfinite(got[0]) && isfinite(got[1])) == (isfinite(magnitude) != 0);
-    if (ref->exact)
-        bound = 0;
-    return fabs(got[0] - want[0]) <= bound && fabs(got[1] - want[1]) <= bound;
-}
-
 static bool disagree(const reference *ref, int operand, int64_t at, const double got[2], const double want[2],
                      double bound)
 {
@@ -287,8 +280,24 @@ static bool disagree(const reference *ref, int operand, int64_t at, const double
     o->element = at;
     memcpy(o->got, got, sizeof o->got);
     memcpy(o->want, want, sizeof o->want);
-    o->bound = ref->exact ? 0 : bound;
+    o->bound = bound;
     return false;
+}
+
+/* One number that was computed, or should be. */
+static bool judge(const reference *ref, int operand, int64_t at, const double got[2], const double want[2],
+                  double bound, double magnitude)
+{
+    bool special = ref->c->judge == GMM_JUDGE_SPECIAL, finite = isfinite(magnitude) != 0;
+
+    if (ref->exact)
+        bound = 0;
+    if (ref->sink)
+        ref->sink(ref->context, operand, at, want, bound, finite);
+    else if (special ? (isfinite(got[0]) && isfinite(got[1])) != finite
+                     : !(fabs(got[0] - want[0]) <= bound && fabs(got[1] - want[1]) <= bound))
+        return disagree(ref, operand, at, got, want, bound);
+    return true;
 }
 
 /* Rows and columns near either end are always looked at: that is where tails are lost. */
@@ -296,7 +305,7 @@ static bool sampled(const reference *ref, int64_t i, int64_t count, double share
 {
     uint64_t h = gmm_audit_mix(ref->c->seed ^ (uint64_t)i);
 
-    return share >= 1 || i < 2 || i >= count - 9 || (double)(h >> 11) * 0x1p-53 < share;
+    return ref->sink || share >= 1 || i < 2 || i >= count - 9 || (double)(h >> 11) * 0x1p-53 < share;
 }
 
 /* The imaginary part of a Hermitian diagonal becomes zero, unless the call has nothing to do. */
@@ -336,8 +345,8 @@ static bool check_output(const reference *ref, int operand)
             want_at(ref, i, j, before, want, &bound, &magnitude);
             if (o->parts[at] == GMM_PART_REAL)
                 want[1] = 0;
-            if (!agrees(ref, got, want, bound, magnitude))
-                return disagree(ref, operand, at, got, want, bound);
+            if (!judge(ref, operand, at, got, want, bound, magnitude))
+                return false;
         }
     return true;
 }
@@ -379,6 +388,45 @@ static bool check_solution(reference *ref)
                     : fabs(rest[0]) <= bound && fabs(rest[1]) <= bound)
                 continue;
             return disagree(ref, 1, at, rest, none, bound);
+        }
+    return true;
+}
+
+/* Substitution, row after row of T or from the last one. */
+static bool expect_solution(reference *ref)
+{
+    const gmm_blas_call *call = ref->call;
+    bool vector = call->routine->operands[1].form == GMM_FORM_VECTOR, left = vector || call->side != 'R';
+    bool lower = (call->uplo == 'L') == ((call->transpose_a == 'N') == left);
+    double alpha[2] = {1, 0}, largest = 0;
+
+    if (gmm_blas_has_argument(call->routine, '*'))
+        memcpy(alpha, call->alpha, sizeof alpha);
+    /* From the right it is the transposed system. */
+    dense t = build(ref, 0, left ? call->transpose_a : turn(call->transpose_a));
+    dense x = build(ref, 1, left ? 'N' : 'T');
+    ref->terms[0] = (term){t, x, {0, 0}};
+    ref->term_count = 1;
+    for (int64_t j = 0; j < x.columns && !ref->failed; j++)
+        for (int64_t step = 0; step < x.rows; step++) {
+            int64_t i = lower ? step : x.rows - 1 - step, at = i * x.columns + j;
+            long double re = (long double)alpha[0] * x.re[at] - (long double)alpha[1] * x.im[at],
+                        im = (long double)alpha[0] * x.im[at] + (long double)alpha[1] * x.re[at];
+            for (int64_t k = lower ? 0 : i + 1; k < (lower ? i : x.rows); k++) {
+                int64_t from = i * t.columns + k, to = k * x.columns + j;
+                re -= (long double)t.re[from] * x.re[to] - (long double)t.im[from] * x.im[to];
+                im -= (long double)t.re[from] * x.im[to] + (long double)t.im[from] * x.re[to];
+            }
+            long double dr = t.re[i * t.columns + i], di = t.im[i * t.columns + i], d = dr * dr + di * di;
+            x.re[at] = (double)((re * dr + im * di) / d);
+            x.im[at] = (double)((im * dr - re * di) / d);
+            largest = fmax(largest, fabs(x.re[at]) + fabs(x.im[at]));
+        }
+    for (int64_t i = 0; i < x.rows && !ref->failed; i++)
+        for (int64_t j = 0; j < x.columns; j++) {
+            double want[2] = {x.re[i * x.columns + j], x.im[i * x.columns + j]};
+            int64_t at = left ? gmm_blas_where(call, 1, i, j) : gmm_blas_where(call, 1, j, i);
+            ref->sink(ref->context, 1, at, want, 100 * (double)x.rows * ref->unit * largest, true);
         }
     return true;
 }
@@ -437,7 +485,7 @@ static bool check_measure(const reference *ref, const gmm_blas_result *result)
         /* CBLAS has no answer for "none": netlib's gives 0. */
         want[0] = (double)(n > 0 ? index : ref->call->fortran ? -1 : 0);
         got[0] = (double)result->index;
-        return got[0] == want[0] || disagree(ref, -1, 0, got, want, 0);
+        return judge(ref, -1, 0, got, want, 0, 0);
     }
     if (kind == GMM_SUM_NRM2) {
         want[0] = (double)sqrtl(total);
@@ -446,11 +494,7 @@ static bool check_measure(const reference *ref, const gmm_blas_result *result)
         want[0] = (double)total;
         bound = gamma_of(ref, (double)(ref->is_complex ? 2 * n : n)) * want[0];
     }
-    if (ref->c->judge == GMM_JUDGE_SPECIAL)
-        return !isfinite(got[0]) == !isfinite(want[0]) || disagree(ref, -1, 0, got, want, bound);
-    if (ref->exact && kind == GMM_SUM_ASUM)
-        bound = 0;
-    return fabs(got[0] - want[0]) <= bound || disagree(ref, -1, 0, got, want, bound);
+    return judge(ref, -1, 0, got, want, bound, want[0]);
 }
 
 static bool check_dot(const reference *ref, const gmm_blas_result *result)
@@ -459,44 +503,70 @@ static bool check_dot(const reference *ref, const gmm_blas_result *result)
     double want[2], bound, magnitude;
 
     want_at(ref, 0, 0, none, want, &bound, &magnitude);
-    return agrees(ref, result->value, want, bound, magnitude) || disagree(ref, -1, 0, result->value, want, bound);
+    return judge(ref, -1, 0, result->value, want, bound, magnitude);
+}
+
+static reference begin(const gmm_audit_case *c, const gmm_audit_memory *memory)
+{
+    bool single = gmm_blas_real_bytes(c->call.type) == sizeof(float);
+    gmm_blas_sum kind = c->call.routine->sum;
+
+    return (reference){.c = c,
+                       .memory = memory,
+                       .call = &c->call,
+                       .is_complex = gmm_blas_is_complex(c->call.type),
+                       .exact = c->values != GMM_VALUES_REALS && kind != GMM_SUM_SOLVE && kind != GMM_SUM_NRM2,
+                       .unit = single ? 0x1p-24 : 0x1p-53,
+                       .tiny = single ? 0x1p-149 : 0x1p-1074};
+}
+
+static bool walk(reference *ref, const gmm_blas_result *result)
+{
+    const gmm_audit_memory *memory = ref->memory;
+    const gmm_blas_call *call = ref->call;
+    gmm_blas_sum kind = call->routine->sum;
+    bool right = true;
+
+    if (kind == GMM_SUM_NRM2 || kind == GMM_SUM_ASUM || kind == GMM_SUM_IAMAX)
+        return check_measure(ref, result);
+    if (kind == GMM_SUM_SOLVE) {
+        right = ref->sink ? expect_solution(ref) : check_solution(ref);
+    } else if (kind == GMM_SUM_ROT) {
+        right = check_rotation(ref);
+    } else if (kind == GMM_SUM_SWAP) {
+        right = check_swap(ref);
+    } else {
+        collect(ref);
+        /* A gemv without columns leaves y alone, whatever beta. */
+        if (kind == GMM_SUM_GEMV && gmm_blas_has_argument(call->routine, 'M') && (call->m == 0 || call->n == 0)) {
+            ref->beta[0] = 1;
+            ref->beta[1] = 0;
+        }
+        if (kind == GMM_SUM_DOT)
+            right = ref->failed || check_dot(ref, result);
+        for (int i = 0; i < memory->count && right && !ref->failed; i++)
+            if (gmm_blas_is_output(call, i))
+                right = check_output(ref, i);
+    }
+    release(ref);
+    return right && !ref->failed;
 }
 
 bool gmm_audit_reference(const gmm_audit_case *c, const gmm_audit_memory *memory, const gmm_blas_result *result,
                          gmm_audit_outcome *outcome)
 {
-    bool single = gmm_blas_real_bytes(c->call.type) == sizeof(float), right = true;
-    gmm_blas_sum kind = c->call.routine->sum;
-    reference ref = {.c = c,
-                     .memory = memory,
-                     .call = &c->call,
-                     .outcome = outcome,
-                     .is_complex = gmm_blas_is_complex(c->call.type),
-                     .exact = c->values != GMM_VALUES_REALS && kind != GMM_SUM_SOLVE && kind != GMM_SUM_NRM2,
-                     .unit = single ? 0x1p-24 : 0x1p-53,
-                     .tiny = single ? 0x1p-149 : 0x1p-1074};
+    reference ref = begin(c, memory);
 
-    if (kind == GMM_SUM_NRM2 || kind == GMM_SUM_ASUM || kind == GMM_SUM_IAMAX)
-        return check_measure(&ref, result);
-    if (kind == GMM_SUM_SOLVE) {
-        right = check_solution(&ref);
-    } else if (kind == GMM_SUM_ROT) {
-        right = check_rotation(&ref);
-    } else if (kind == GMM_SUM_SWAP) {
-        right = check_swap(&ref);
-    } else {
-        collect(&ref);
-        /* A gemv without columns leaves y alone, whatever beta. */
-        if (kind == GMM_SUM_GEMV && gmm_blas_has_argument(c->call.routine, 'M') && (c->call.m == 0 || c->call.n == 0)) {
-            ref.beta[0] = 1;
-            ref.beta[1] = 0;
-        }
-        if (kind == GMM_SUM_DOT)
-            right = ref.failed || check_dot(&ref, result);
-        for (int i = 0; i < memory->count && right && !ref.failed; i++)
-            if (gmm_blas_is_output(&c->call, i))
-                right = check_output(&ref, i);
-    }
-    release(&ref);
-    return right && !ref.failed;
+    ref.outcome = outcome;
+    return walk(&ref, result);
+}
+
+bool gmm_audit_expect(const gmm_audit_case *c, const gmm_audit_memory *memory, gmm_audit_sink *sink, void *context)
+{
+    gmm_blas_result none = {{0, 0}, 0};
+    reference ref = begin(c, memory);
+
+    ref.sink = sink;
+    ref.context = context;
+    return walk(&ref, &none);
 }

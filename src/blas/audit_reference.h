@@ -15,4 +15,13 @@
 bool gmm_audit_reference(const gmm_audit_case *c, const gmm_audit_memory *memory, const gmm_blas_result *result,
                          gmm_audit_outcome *outcome);
 
+/* Takes what an element should be; `operand` is -1 for the returned value. `finite` is what the judge of special values
+ * asks. */
+typedef void gmm_audit_sink(void *context, int operand, int64_t element, const double want[2], double bound,
+                            bool finite);
+
+/* Hand out all that a call should compute, for operands that were placed and not yet called with. False without memory.
+ * Solutions of triangular systems come with a bound that is generous, not proven. */
+bool gmm_audit_expect(const gmm_audit_case *c, const gmm_audit_memory *memory, gmm_audit_sink *sink, void *context);
+
 #endif

@@ -45,6 +45,7 @@ typedef struct gmm_audit_shared {
     char text[1024];
     gmm_blas_info info;
     uint8_t interfaces[GMM_AUDIT_MOST_ROUTINES][4];
+    size_t cblas, fortran;
     gmm_audit_outcome outcomes[GMM_AUDIT_BATCH];
 } gmm_audit_shared;
 
@@ -148,6 +149,15 @@ static void list_interfaces(void)
                     report->interfaces[r][strchr("sdcz", *t) - "sdcz"] |= (uint8_t)(1 << fortran);
 }
 
+static size_t form_number(const gmm_blas_symbol_form *form)
+{
+    size_t i = 0;
+
+    while (gmm_blas_symbol_form_at(i) && gmm_blas_symbol_form_at(i) != form)
+        i++;
+    return i;
+}
+
 static void load(const gmm_audit_crew *crew)
 {
     set_environment(crew->environment);
@@ -170,6 +180,8 @@ static void work(const gmm_audit_crew *crew, const gmm_audit_case *cases, int fi
     load(crew);
     if (!cases) {
         report->info = bench.library.info;
+        report->cblas = form_number(bench.library.cblas);
+        report->fortran = form_number(bench.library.fortran);
         list_interfaces();
         _exit(0);
     }
@@ -334,6 +346,8 @@ gmm_status gmm_audit_crew_start(gmm_audit_crew *crew, const char *library, const
     }
     crew->info = crew->shared->info;
     crew->info.name = library;
+    crew->cblas = crew->shared->cblas;
+    crew->fortran = crew->shared->fortran;
     memcpy(crew->interfaces, crew->shared->interfaces, sizeof crew->interfaces);
     return GMM_OK;
 }

@@ -16,6 +16,7 @@ typedef struct gmm_audit_crew {
     int32_t threads;
     gmm_blas_info info;                             /* as the first worker saw it */
     uint8_t interfaces[GMM_AUDIT_MOST_ROUTINES][4]; /* by routine and place in "sdcz": bit 0 CBLAS, bit 1 Fortran */
+    size_t cblas, fortran;                          /* numbers of its symbol forms; beyond the list: none */
     struct gmm_audit_shared *shared;                /* memory that workers report in */
 } gmm_audit_crew;
 
