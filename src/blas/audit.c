@@ -323,6 +323,11 @@ int64_t gmm_audit_cases(const gmm_audit *audit)
     return audit ? audit->cases : 0;
 }
 
+int64_t gmm_audit_position(const gmm_audit *audit)
+{
+    return audit ? audit->next : 0;
+}
+
 /* ---- what was found ---------------------------------------------------------------------------------------------- */
 
 bool gmm_audit_finding_at(const gmm_audit *audit, size_t i, gmm_audit_finding *finding)
