@@ -59,7 +59,7 @@ static gmm_status run_cases(const audit_session *session, audit_run *run)
     progress bar;
 
     progress_start(&bar, by_count ? (uint64_t)session->cases : (uint64_t)session->seconds, by_count ? "cases" : "s",
-                   session->quiet);
+                   false);
     while (!status && !stop_signal()) {
         double passed = monotonic_seconds() - begin, left = session->seconds - passed;
         int64_t position = gmm_audit_position(run->audit);
@@ -147,7 +147,7 @@ static int finish_findings(audit_session *session, audit_run *run)
 
     run->programs = must_allocate(count + 1, sizeof *run->programs);
     run->program_count = count;
-    progress_start(&bar, count, "findings", session->quiet);
+    progress_start(&bar, count, "findings", false);
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < count && !status && !stop_signal(); i++) {
             gmm_audit_finding finding;
@@ -198,7 +198,8 @@ static int run_one(audit_session *session, audit_run *run)
     int status = finish_findings(session, run);
     if (status)
         return status;
-    audit_print_table(run);
+    if (!session->silent)
+        audit_print_table(run);
     return audit_failures(run) ? EXIT_FOUND : EXIT_FINE;
 }
 

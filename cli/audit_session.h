@@ -26,7 +26,8 @@ typedef struct audit_session {
     const char *mode; /* "quick", "default", "deep" */
     double seconds, minimize_seconds, minimize_total;
     int64_t cases;
-    bool forced_kernels, quiet;
+    bool forced_kernels;
+    bool silent;        /* standard output is a report's */
     const char *folder; /* of reproductions; NULL: none */
     const char *json_path, *junit_path, *html_path;
     /* What came of it. */

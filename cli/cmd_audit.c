@@ -133,6 +133,20 @@ static bool read_option(audit_session *s, bool *compare, double *seconds, int op
     }
 }
 
+/* Two reports cannot share a place, nor standard output with the table. */
+static int check_outputs(audit_session *s)
+{
+    const char *const paths[] = {s->json_path, s->junit_path, s->html_path};
+
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t j = 0; j < i; j++)
+            if (paths[i] && paths[j] && !strcmp(paths[i], paths[j]))
+                return usage_error(&cmd_audit, "two reports go to '%s'", paths[i]);
+        s->silent |= paths[i] && !strcmp(paths[i], "-");
+    }
+    return EXIT_FINE;
+}
+
 /* A word of a list that is nothing is wrong usage, not a library that cannot be loaded. */
 static int check_words(const audit_session *s)
 {
@@ -169,7 +183,9 @@ static int run(int argc, char **argv)
         return usage_error(&cmd_audit, compare ? "--compare takes two libraries" : "no library is named");
     if (compare && session.forced_kernels)
         return usage_error(&cmd_audit, "--compare and --forced-kernels do not go together");
-    status = check_words(&session);
+    status = check_outputs(&session);
+    if (!status)
+        status = check_words(&session);
     if (status)
         return status;
     if (seconds > 0)
