@@ -34,7 +34,7 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 
 const gmm_blas_check gmm_check_stale_output = {
     .name = "stale_output",
-    .summary = "an output that is not to be read (beta = 0) may hold anything, NaN too",
+    .summary = "an output that is not to be read (beta = 0) may hold NaN",
     .otherwise = "where it held zeros before",
     .applies = applies,
     .prepare = prepare,

@@ -17,7 +17,7 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 
 const gmm_blas_check gmm_check_unreferenced = {
     .name = "unreferenced",
-    .summary = "other triangles, unit diagonals, padding, gaps and the bytes around operands may hold NaN",
+    .summary = "unreferenced triangles, padding, gaps, bytes around may hold NaN",
     .otherwise = "with zeros there",
     .prepare = prepare,
 };

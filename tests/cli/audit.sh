@@ -13,7 +13,7 @@ show() {
     sed -E -e "s#$libraries/##g" -e 's/ in [0-9.]+ s$/ in TIME/' -e 's/at byte -?[0-9]+/at byte N/'
 }
 
-narrow=(--cases 400 --checks guard_pages,canaries,integers --routines ddot,dcopy)
+narrow=(--cases 400 --checks "guard_pages,canaries,integers" --routines "ddot,dcopy")
 gathermm audit "$libraries/libfaulty_none.so" "${narrow[@]}" >text
 echo "[$?]"
 show <text
