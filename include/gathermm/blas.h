@@ -1,7 +1,9 @@
-/* blas.h - the BLAS libraries of this machine.
+/* blas.h - the BLAS libraries of this machine, and an audit of any of them against the BLAS's contract.
  * SPDX-License-Identifier: MIT
  *
- * The products of gathermm.h need no BLAS. This header tells which ones a program here would meet.
+ * The products of gathermm.h need no BLAS. This header tells which ones a program here would meet, and whether one
+ * keeps its promises: that C need not be set if beta is 0, that nothing outside the operands is touched, that the same
+ * operands give the same result, and more. docs/blas.md describes the checks and the verdicts.
  */
 #ifndef GMM_BLAS_H
 #define GMM_BLAS_H
@@ -11,6 +13,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ---- Which libraries there are ----------------------------------------------------------------------------------- */
 
 /** A BLAS shared library that the dynamic loader finds. */
 typedef struct gmm_blas_info {
@@ -27,6 +31,119 @@ typedef struct gmm_blas_info {
  * false past the end of the list; info->path is "" for a name that is not found.
  */
 GMM_API bool gmm_blas_at(size_t i, gmm_blas_info *info);
+
+/* ---- The audit --------------------------------------------------------------------------------------------------- */
+
+/** What a case showed, the gravest first. */
+typedef enum gmm_audit_verdict {
+    GMM_AUDIT_PASS = 0,
+    GMM_AUDIT_VIOLATION = 1, /**< not what the BLAS's text promises */
+    GMM_AUDIT_MEMORY = 2,    /**< a write outside the operands, or a read beyond what must exist */
+    GMM_AUDIT_CRASH = 3,     /**< a signal */
+    GMM_AUDIT_HANG = 4,      /**< did not return */
+    GMM_AUDIT_EXIT = 5,      /**< ended the process, by a right call */
+    GMM_AUDIT_STATE = 6,     /**< the same bytes, another answer: hidden state */
+    GMM_AUDIT_ACCURACY = 7,  /**< beyond the a-priori error bound */
+    GMM_AUDIT_DIFFERS = 8,   /**< unspecified, but not what netlib's reference does; no violation */
+    GMM_AUDIT_NONREPRO = 9   /**< bits vary with alignment or threads; no violation */
+} gmm_audit_verdict;
+
+/** "VIOLATION", ...; "" for a number that is none. */
+GMM_API const char *gmm_audit_verdict_text(gmm_audit_verdict verdict);
+
+/** A check of the list. */
+typedef struct gmm_audit_check {
+    const char *name;
+    const char *summary;
+    bool on_request; /**< runs only if it is named */
+} gmm_audit_check;
+
+/** Check number i; false past the end of the list. */
+GMM_API bool gmm_audit_check_at(size_t i, gmm_audit_check *check);
+
+/** What to audit and how. Zero means default; `size` is that of the structure. */
+typedef struct gmm_audit_options {
+    size_t size;
+    uint64_t seed;           /**< default 1; the same seed gives the same cases */
+    const char *checks;      /**< names separated by commas; default: all that are not on request */
+    const char *routines;    /**< "sgemm,gemv": with type or for all types; default: all */
+    int32_t threads;         /**< threads to ask the library for; default: what it takes by itself */
+    const char *environment; /**< "NAME=value NAME=value": set before the library is loaded */
+} gmm_audit_options;
+
+typedef struct gmm_audit gmm_audit;
+
+/** A kind of failure: of one check and one routine, all cases that failed alike. Texts live as long as the audit. */
+typedef struct gmm_audit_finding {
+    gmm_audit_verdict verdict;
+    const char *check;
+    const char *routine; /**< the symbol: "cblas_sgemm", "sgemm_" */
+    int64_t failed;      /**< cases that failed */
+    int64_t cases;       /**< cases of this check and routine that were run */
+    const char *call;    /**< the smallest failing call so far, as C */
+    const char *detail;  /**< what was wrong in it */
+    const char *advice;  /**< the check's summary: what should have been */
+    bool minimized;
+} gmm_audit_finding;
+
+/** A control of a finding: the failing case with one thing changed. */
+typedef struct gmm_audit_control {
+    const char *name; /**< "C holds zeros", "M + 1", ... */
+    bool fails;       /**< it fails too */
+} gmm_audit_control;
+
+/**
+ * Begin an audit of the library with this name or path. It is loaded in processes of their own only, never in this one:
+ * a crash, a hang or an exit there is a finding.
+ *
+ * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_ARGUMENT for an unknown check or routine; GMM_ERR_FILE if it cannot be loaded
+ *         (with the loader's reason), or breaks while it is; GMM_ERR_FORMAT if it is no BLAS; GMM_ERR_MEMORY.
+ */
+GMM_API gmm_status gmm_audit_create(const char *library, const gmm_audit_options *options, gmm_audit **audit);
+
+GMM_API void gmm_audit_destroy(gmm_audit *audit);
+
+/** The library, as its own process saw it. */
+GMM_API void gmm_audit_library(const gmm_audit *audit, gmm_blas_info *info);
+
+/**
+ * Run cases: those after the last one that was run, until there have been `cases` in all or `seconds` have passed. May
+ * be called again to run more. Not from several threads at once.
+ *
+ * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_MEMORY, also when no process can be started.
+ */
+GMM_API gmm_status gmm_audit_run(gmm_audit *audit, int64_t cases, double seconds);
+
+/** How many cases have been run, and how far in the sequence: cases without a meaning for the library are passed over.
+ */
+GMM_API int64_t gmm_audit_cases(const gmm_audit *audit);
+GMM_API int64_t gmm_audit_position(const gmm_audit *audit);
+
+/** Finding number i, in the order of first appearance; false past the end. */
+GMM_API bool gmm_audit_finding_at(const gmm_audit *audit, size_t i, gmm_audit_finding *finding);
+
+/**
+ * Make the failing case of finding number i smaller for up to `seconds`, each step in a fresh process, then run its
+ * controls. Statuses as of gmm_audit_run; GMM_ERR_ARGUMENT if there is no such finding.
+ */
+GMM_API gmm_status gmm_audit_minimize(gmm_audit *audit, size_t i, double seconds);
+
+/** Control number j of finding number i, once it is minimized; false past the end. */
+GMM_API bool gmm_audit_control_at(const gmm_audit *audit, size_t i, size_t j, gmm_audit_control *control);
+
+/**
+ * A whole C program that shows finding number i: it prints OK or BAD for the case and each control, and exits 1 if it
+ * reproduces. Its first lines say how to compile it. *text lives as long as the audit.
+ */
+GMM_API gmm_status gmm_audit_reproduction(gmm_audit *audit, size_t i, const char **text);
+
+/** Behaviour worth knowing that is no failure: "sgemm_: wrong arguments end the process, exit status 0". NULL past the
+ * end. */
+GMM_API const char *gmm_audit_note_at(gmm_audit *audit, size_t i);
+
+/** Environment number i that makes this library use other kernels on this CPU: "OPENBLAS_CORETYPE=Prescott". Each was
+ * tried in a process of its own; NULL past the end, and for libraries without any. */
+GMM_API const char *gmm_audit_forced_kernel_at(gmm_audit *audit, size_t i);
 
 #ifdef __cplusplus
 }

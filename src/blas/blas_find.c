@@ -12,6 +12,7 @@
 #include <link.h>
 #endif
 
+#include "blas/blas_library.h"
 #include "gathermm/blas.h"
 
 #define BLAS(name, integer_bits) {name, integer_bits},
@@ -28,8 +29,7 @@ static const struct {
 static const char *const cblas_symbols[] = {"cblas_sgemm", "cblas_sgemm64_", "cblas_sgemm_64", "cblas_sgemm_64_"};
 static const char *const fortran_symbols[] = {"sgemm_", "sgemm_64_", "sgemm64_", "sgemm_64"};
 
-/* ISO C has no conversion from object to function pointers; POSIX promises that this one works. */
-typedef void any_function(void);
+typedef gmm_blas_any_function any_function;
 
 static any_function *symbol(void *library, const char *name)
 {
@@ -79,7 +79,8 @@ static void find_path(void *library, any_function *any, gmm_blas_info *info)
 /* "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH NO_AFFINITY Zen MAX_THREADS=64"; USE64BITINT in it says 64 bits. */
 static bool ask_openblas(void *library, gmm_blas_info *info)
 {
-    static const char *const symbols[] = {"openblas_get_config", "openblas_get_config64_", "openblas_get_config_64"};
+    static const char *const symbols[] = {"openblas_get_config", "openblas_get_config64_", "openblas_get_config_64",
+                                          "scipy_openblas_get_config64_", "scipy_openblas_get_config"};
     any_function *function = first_symbol(library, symbols, sizeof symbols / sizeof symbols[0]);
 
     if (!function)
@@ -104,6 +105,14 @@ static void ask_blis(void *library, gmm_blas_info *info)
     }
 }
 
+/* MKL 2026.2 is not asked: mkl_get_version_string loads MKL's other parts, and exits when one is missing. */
+void gmm_blas_describe(void *handle, gmm_blas_any_function *any, gmm_blas_info *info)
+{
+    find_path(handle, any, info);
+    if (!ask_openblas(handle, info))
+        ask_blis(handle, info);
+}
+
 static void look(int32_t integer_bits, gmm_blas_info *info)
 {
     void *library = dlopen(info->name, RTLD_LAZY | RTLD_LOCAL);
@@ -115,10 +124,7 @@ static void look(int32_t integer_bits, gmm_blas_info *info)
     info->has_cblas = cblas != NULL;
     info->has_fortran = fortran != NULL;
     info->integer_bits = integer_bits;
-    find_path(library, cblas ? cblas : fortran, info);
-    /* MKL 2026.2 is not asked: mkl_get_version_string loads MKL's other parts, and exits when one is missing. */
-    if (!ask_openblas(library, info))
-        ask_blis(library, info);
+    gmm_blas_describe(library, cblas ? cblas : fortran, info);
     dlclose(library);
 }
 

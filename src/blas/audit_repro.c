@@ -1,0 +1,615 @@
+/* audit_repro.c - write a finding as a C program that needs nothing but the BLAS. */
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "blas/audit_memory.h"
+#include "blas/audit_reference.h"
+#include "blas/audit_state.h"
+#include "blas/repro_text.h"
+
+typedef struct writer {
+    const gmm_audit *audit;
+    const gmm_audit_record *record;
+    const gmm_audit_case *c;
+    gmm_audit_memory memory;
+    char *text;
+    size_t length, room;
+    bool failed;
+    int situation; /* whose expected values are written */
+} writer;
+
+__attribute__((format(printf, 2, 3))) static void put(writer *w, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (length < 0 || w->failed)
+        return;
+    if (w->length + (size_t)length + 1 > w->room) {
+        size_t room = 2 * (w->length + (size_t)length + 1);
+        char *grown = realloc(w->text, room);
+        w->failed = !grown;
+        if (!grown)
+            return;
+        w->text = grown;
+        w->room = room;
+    }
+    va_start(arguments, format);
+    vsnprintf(w->text + w->length, (size_t)length + 1, format, arguments);
+    va_end(arguments);
+    w->length += (size_t)length;
+}
+
+static void put_block(writer *w, const char *const *lines)
+{
+    for (; *lines; lines++)
+        put(w, "%s\n", *lines);
+}
+
+/* Paths and versions are strangers' text: nothing in them may end a comment. */
+static void put_comment(writer *w, const char *text)
+{
+    for (; *text; text++)
+        put(w, "%c", (text[0] == '*' && text[1] == '/') || (unsigned char)*text < 0x20 ? '?' : *text);
+}
+
+/* ---- symbols ----------------------------------------------------------------------------------------------------- */
+
+static void put_symbol(writer *w, const gmm_blas_routine *routine, char type, bool fortran)
+{
+    const gmm_blas_symbol_form *form = gmm_blas_symbol_form_at(fortran ? w->audit->crew.fortran : w->audit->crew.cblas);
+    char base[GMM_BLAS_NAME_BYTES];
+
+    gmm_blas_routine_name(routine, type, base);
+    put(w, "%s%s%s%s", form ? form->prefix : "", fortran ? "" : "cblas_", base, form ? form->suffix : "");
+}
+
+static const char *result_type(const gmm_blas_routine *r)
+{
+    bool number = r->sum == GMM_SUM_NRM2 || r->sum == GMM_SUM_ASUM || (r->sum == GMM_SUM_DOT && r->fortran_void);
+
+    return r->sum == GMM_SUM_IAMAX ? "integer" : number ? "real" : "void";
+}
+
+/* The flags of gmm_blas_routine.arguments. */
+static bool is_flag(char argument)
+{
+    return strchr("sutrd", argument) != NULL;
+}
+
+static bool by_value(const writer *w, char argument)
+{
+    const gmm_blas_routine *r = w->c->call.routine;
+
+    return !gmm_blas_is_complex(w->c->call.type) || (argument == '*' ? r->real_alpha : r->real_beta);
+}
+
+static void put_prototype(writer *w)
+{
+    const gmm_blas_routine *r = w->c->call.routine;
+    bool fortran = w->c->call.fortran;
+    const char *separator = "";
+    int flags = 0;
+
+    put(w, "%s ", result_type(r));
+    put_symbol(w, r, w->c->call.type, fortran);
+    put(w, "(");
+    for (const char *a = r->arguments; *a; a++) {
+        if (*a == 'o' && fortran)
+            continue;
+        put(w, "%s", separator);
+        separator = ", ";
+        if (*a == 'o' || is_flag(*a))
+            put(w, fortran ? "const char *" : "int");
+        else if (strchr("MNKLU", *a))
+            put(w, fortran ? "const integer *" : "integer");
+        else if (strchr("*+", *a))
+            put(w, fortran || !by_value(w, *a) ? "const void *" : "real");
+        else if (strchr("ABCXY", *a))
+            put(w, fortran ? "void *, const integer *" : "void *, integer");
+        else
+            put(w, "void *");
+        flags += is_flag(*a);
+    }
+    for (; fortran && flags; flags--)
+        put(w, ", size_t");
+    put(w, ");\n");
+}
+
+static int flag_number(char argument, char letter)
+{
+    static const char flags[] = "tN\x6FtT\x70tC\x71uU\x79uL\x7A"
+                                "dN\x83"
+                                "dU\x84sL\x8DsR\x8E";
+
+    for (const char *f = flags; *f; f += 3)
+        if (f[0] == (argument == 'r' ? 't' : argument) && f[1] == letter)
+            return (unsigned char)f[2];
+    return letter;
+}
+
+static char flag_letter(const gmm_blas_call *call, char argument)
+{
+    return argument == 's'   ? call->side
+           : argument == 'u' ? call->uplo
+           : argument == 't' ? call->transpose_a
+           : argument == 'r' ? call->transpose_b
+                             : call->diag;
+}
+
+static void put_argument(writer *w, char argument, int *operand)
+{
+    const gmm_blas_call *call = &w->c->call;
+    bool fortran = call->fortran;
+    static const char sizes[] = "MmNnKk";
+
+    if (argument == 'o') {
+        put(w, "s->order");
+    } else if (is_flag(argument)) {
+        if (fortran)
+            put(w, "\"%c\"", flag_letter(call, argument));
+        else
+            put(w, "%d", flag_number(argument, flag_letter(call, argument)));
+    } else if (strchr("MNKLU", argument)) {
+        const char *name = argument == 'L' ? "kl" : "ku";
+        char letter[2] = {strchr(sizes, argument) ? strchr(sizes, argument)[1] : 0, 0};
+        put(w, "%s%s%s", fortran ? "&" : "(integer)s->", letter[0] ? letter : name, "");
+    } else if (strchr("*+", argument)) {
+        const char *name = argument == '*' ? "alpha" : "beta";
+        put(w, fortran || !by_value(w, argument) ? "%s" : "%s[0]", name);
+    } else if (argument == 'R') {
+        put(w, "complex_result");
+    } else {
+        put(w, "data[%d]", *operand);
+        if (argument != 'P')
+            put(w, fortran ? ", &step[%d]" : ", (integer)s->step[%d]", *operand);
+        (*operand)++;
+    }
+}
+
+/* A function that makes the call of a situation, on operands at data[]. */
+static void put_call(writer *w)
+{
+    const gmm_blas_call *call = &w->c->call;
+    const gmm_blas_routine *r = call->routine;
+    const char *separator = "", *type = result_type(r);
+    int operand = 0, flags = 0;
+
+    put(w, "static void make_call(const struct situation *s, char *const *data, double *result)\n{\n");
+    if (gmm_blas_has_argument(r, '*'))
+        put(w, "    static const real alpha[2] = {%.17g, %.17g};\n", call->alpha[0], call->alpha[1]);
+    if (gmm_blas_has_argument(r, '+'))
+        put(w, "    static const real beta[2] = {%.17g, %.17g};\n", call->beta[0], call->beta[1]);
+    if (!r->fortran_void)
+        put(w, "    real complex_result[2];\n");
+    if (call->fortran) {
+        put(w, "    const integer m = (integer)s->m, n = (integer)s->n, k = (integer)s->k, kl = (integer)s->kl, ku = "
+               "(integer)s->ku;\n");
+        put(w, "    const integer step[3] = {(integer)s->step[0], (integer)s->step[1], (integer)s->step[2]};\n\n");
+        put(w, "    (void)m, (void)n, (void)k, (void)kl, (void)ku, (void)step;\n");
+    } else {
+        put(w, "\n");
+    }
+    put(w, "    %s", strcmp(type, "void") ? "result[0] = (double)" : "");
+    put_symbol(w, r, call->type, call->fortran);
+    put(w, "(");
+    for (const char *a = r->arguments; *a; a++) {
+        if (*a == 'o' && call->fortran)
+            continue;
+        put(w, "%s", separator);
+        separator = ", ";
+        flags += is_flag(*a);
+        put_argument(w, *a, &operand);
+    }
+    for (; call->fortran && flags; flags--)
+        put(w, ", 1");
+    put(w, ")%s;\n", r->sum == GMM_SUM_IAMAX && call->fortran ? " - 1" : "");
+    if (!r->fortran_void)
+        put(w, "    result[0] = complex_result[0];\n    result[1] = complex_result[1];\n");
+    put(w, "    (void)s, (void)data, (void)result;\n}\n\n");
+}
+
+/* ---- which elements are looked at -------------------------------------------------------------------------------- */
+
+static const char *size_text(char letter, const gmm_blas_call *call)
+{
+    bool turned = call->transpose_a != 'N';
+
+    switch (letter) {
+    case 'M':
+        return "s->m";
+    case 'N':
+        return "s->n";
+    case 'K':
+        return "s->k";
+    case 'S':
+        return call->side == 'R' ? "s->n" : "s->m";
+    case 'X':
+        return turned ? "s->m" : "s->n";
+    case 'Y':
+        return turned ? "s->n" : "s->m";
+    default:
+        return "1L";
+    }
+}
+
+static void put_parts(writer *w)
+{
+    const gmm_blas_call *call = &w->c->call;
+
+    put(w, "static int part(const struct situation *s, int operand, long i)\n{\n");
+    for (int o = 0; o < gmm_blas_operand_count(call); o++) {
+        const gmm_blas_operand_spec *spec = &call->routine->operands[o];
+        char transpose = spec->swap == 't' ? call->transpose_a : spec->swap == 'r' ? call->transpose_b : 'N';
+        char rows = transpose == 'N' ? spec->rows : spec->columns,
+             columns = transpose == 'N' ? spec->columns : spec->rows;
+        bool general = spec->form == GMM_FORM_GENERAL, lower = call->uplo == 'L';
+        put(w, "    if (operand == %d) /* %c */\n", o, spec->name);
+        put(w, "        return part_of('%c', '%c', %s, %s, %s, %s, s->step[%d], s->order, i);\n", " vgsht"[spec->form],
+            "fbp"[spec->storage], size_text(rows, call), size_text(columns, call),
+            general ? "s->kl"
+            : lower ? "s->k"
+                    : "0",
+            general ? "s->ku"
+            : lower ? "0"
+                    : "s->k",
+            o);
+    }
+    put(w, "    return 0;\n}\n\n");
+    const gmm_blas_operand_spec *first = &call->routine->operands[0];
+    put(w, "#define TRIANGLE(s) ((double)%s)\n\n", size_text(first->rows, call));
+}
+
+/* ---- constants --------------------------------------------------------------------------------------------------- */
+
+static void put_flags(writer *w, const char *name, bool (*is)(const gmm_blas_call *, int))
+{
+    const gmm_blas_call *call = &w->c->call;
+    int count = gmm_blas_operand_count(call);
+
+    put(w, "static const int %s[3] = {%d, %d, %d};\n", name, count > 0 && is(call, 0), count > 1 && is(call, 1),
+        count > 2 && is(call, 2));
+}
+
+static void put_constants(writer *w)
+{
+    const gmm_audit_case *c = w->c;
+    static const char judges[] = "pvruf", values[] = "ri1";
+
+    put(w, "typedef %s integer;\ntypedef %s real;\n\n", w->audit->crew.info.integer_bits == 64 ? "int64_t" : "int",
+        gmm_blas_real_bytes(c->call.type) == sizeof(float) ? "float" : "double");
+    put(w, "#define SEED UINT64_C(0x%016" PRIx64 ")\n\n", c->seed);
+    put(w, "enum {\n    PARTS = %d, /* of a number: real, imaginary */\n", gmm_blas_is_complex(c->call.type) ? 2 : 1);
+    put(w, "    OPERANDS = %d,\n", gmm_blas_operand_count(&c->call));
+    put(w, "    VALUES = '%c', /* r: reals in [-1, 1); i: small integers; 1: ones */\n", values[c->values]);
+    put(w,
+        "    JUDGE = '%c', /* p: two settings give the same bits; v: values as expected; f: finite ones where "
+        "expected;\n"
+        "                   r: it returns; u: wrong arguments, outputs untouched */\n",
+        judges[c->judge]);
+    put(w, "    SOLVES = %d,\n    UPLO = '%c',\n    DIAG = '%c',\n", c->call.routine->sum == GMM_SUM_SOLVE,
+        c->call.uplo, c->call.diag);
+    put(w, "    SPECIAL_OPERAND = %d,\n    SPECIAL = %d\n};\n\n", (int)c->special_operand, (int)c->special);
+    put_flags(w, "OUTPUT", gmm_blas_is_output);
+    put_flags(w, "UNREAD", gmm_audit_is_unread);
+    put_flags(w, "DEAD", gmm_audit_is_dead);
+    put(w, "\n");
+}
+
+/* ---- situations -------------------------------------------------------------------------------------------------- */
+
+static void put_setting(writer *w, const gmm_audit_setting *t)
+{
+    static const char *const fills[] = {"USUAL", "ZEROS", "QUIET_NAN", "SIGNALING_NAN", "INFINITE", "LARGE"};
+    static const char *const places[] = {"MIDDLE", "END", "START"};
+    const struct {
+        const char *name;
+        int value;
+        bool is_fill;
+    } members[] = {{"output", t->output, true},    {"inputs", t->inputs, true},       {"gaps", t->gaps, true},
+                   {"stack", t->stack, true},      {"registers", t->registers, true}, {"earlier", t->earlier, true},
+                   {"aligned", t->aligned, false}, {"threads", t->threads, false},    {"child", t->process, false},
+                   {"callers", t->callers, false}};
+
+    put(w, "{.placement = %s", places[t->placement]);
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        if (members[i].value && members[i].is_fill)
+            put(w, ", .%s = %s", members[i].name, fills[members[i].value]);
+        else if (members[i].value)
+            put(w, ", .%s = %d", members[i].name, members[i].value);
+    put(w, "}");
+}
+
+/* Where the special element lies in this situation. */
+static long long special_place(writer *w, const gmm_audit_case *c)
+{
+    gmm_blas_call call;
+    long long referenced = 0;
+
+    if (c->special_operand < 0 || !gmm_audit_place(&w->memory, c, &c->settings[0], &call))
+        return -1;
+    const gmm_audit_operand *o = &w->memory.operands[c->special_operand];
+    for (int64_t i = 0; i < o->extent; i++)
+        referenced += o->parts[i] == GMM_PART_ALL;
+    long long left = referenced ? c->special_element % referenced : 0;
+    for (int64_t i = 0; i < o->extent; i++)
+        if (o->parts[i] == GMM_PART_ALL && left-- == 0)
+            return i;
+    return -1;
+}
+
+static void put_situation(writer *w, const char *name, const gmm_audit_case *c)
+{
+    const gmm_blas_call *call = &c->call;
+    int count = gmm_blas_operand_count(call);
+    int64_t step[3] = {1, 1, 1}, offset[3] = {0, 0, 0}, extent[3] = {0, 0, 0};
+
+    for (int o = 0; o < count; o++) {
+        step[o] = call->operands[o].step;
+        offset[o] = call->operands[o].offset;
+        extent[o] = gmm_blas_extent(call, o);
+    }
+    put(w, "    {\"%s\", %d, %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ",\n", name,
+        call->row_major && !call->fortran ? 101 : 102, call->m, call->n, call->k, call->kl, call->ku);
+    put(w,
+        "     {%" PRId64 ", %" PRId64 ", %" PRId64 "}, {%" PRId64 ", %" PRId64 ", %" PRId64 "}, {%" PRId64 ", %" PRId64
+        ", %" PRId64 "}, %lld,\n     ",
+        step[0], step[1], step[2], offset[0], offset[1], offset[2], extent[0], extent[1], extent[2],
+        special_place(w, c));
+    put_setting(w, &c->settings[0]);
+    put(w, ", ");
+    put_setting(w, &c->settings[1]);
+    put(w, "},\n");
+}
+
+static void put_number(writer *w, double x)
+{
+    if (isnan(x))
+        put(w, "NAN");
+    else if (isinf(x))
+        put(w, "%sINFINITY", x < 0 ? "-" : "");
+    else
+        put(w, "%.17g", x);
+}
+
+static void put_expected(void *context, int operand, int64_t element, const double want[2], double bound, bool finite)
+{
+    writer *w = context;
+
+    put(w, "    {%d, %d, %" PRId64 ", {", w->situation, operand, element);
+    if (w->c->judge == GMM_JUDGE_SPECIAL) {
+        put(w, "%s, 0}, 0},\n", finite ? "0" : "NAN");
+        return;
+    }
+    put_number(w, want[0]);
+    put(w, ", ");
+    put_number(w, want[1]);
+    put(w, "}, ");
+    put_number(w, bound);
+    put(w, "},\n");
+}
+
+static void expect(writer *w, int situation, const gmm_audit_case *c)
+{
+    gmm_blas_call call;
+
+    w->situation = situation;
+    if (c->judge != GMM_JUDGE_REFERENCE && c->judge != GMM_JUDGE_SPECIAL)
+        return;
+    w->failed |=
+        !gmm_audit_place(&w->memory, c, &c->settings[0], &call) || !gmm_audit_expect(c, &w->memory, put_expected, w);
+}
+
+static void put_situations(writer *w)
+{
+    const gmm_audit_record *r = w->record;
+
+    put(w,
+        "/* The failing call first, then controls: name, order, m, n, k, kl, ku, steps (leading dimensions, "
+        "increments),\n"
+        " * offsets from a 64-byte boundary, elements of each operand, the special element, and the two settings. */\n"
+        "static const struct situation situations[] = {\n");
+    put_situation(w, "the call", w->c);
+    for (size_t i = 0; i < r->control_count; i++)
+        put_situation(w, r->controls[i].name, &r->controls[i].c);
+    put(w,
+        "};\n\n/* What should come out: situation, operand (-1: the returned value), element, and how far it may be "
+        "off.\n"
+        " * The first line is a placeholder. */\n"
+        "static const struct expected {\n    int situation, operand;\n    long element;\n    double want[2], bound;\n"
+        "} expected[] = {\n    {-1, 0, 0, {0, 0}, 0},\n");
+    expect(w, 0, w->c);
+    for (size_t i = 0; i < r->control_count; i++)
+        expect(w, (int)i + 1, &r->controls[i].c);
+    put(w, "};\n\n");
+}
+
+/* ---- what is needed only by some --------------------------------------------------------------------------------- */
+
+typedef struct needs {
+    bool stack, registers, earlier, threads, callers;
+} needs;
+
+static void need(needs *n, const gmm_audit_case *c)
+{
+    for (int i = 0; i < 2; i++) {
+        n->stack |= c->settings[i].stack != 0;
+        n->registers |= c->settings[i].registers != 0;
+        n->earlier |= c->settings[i].earlier != 0;
+        n->threads |= c->settings[i].threads != 0;
+        n->callers |= c->settings[i].callers > 1;
+    }
+}
+
+static bool has_routine(const writer *w, const gmm_blas_routine *routine, int type, bool fortran)
+{
+    size_t i = 0;
+
+    while (gmm_blas_routine_at(i) != routine)
+        i++;
+    return (w->audit->crew.interfaces[i][type] & (fortran ? 2 : 1)) != 0;
+}
+
+/* gemm and gemv of all types, in the interface that the library has. */
+static void put_earlier_calls(writer *w)
+{
+    static const char *const gemm = "gemm", *const gemv = "gemv";
+    char type;
+    bool fortran = !gmm_blas_symbol_form_at(w->audit->crew.cblas);
+
+    put(w,
+        "static void earlier_call(int type, integer n, void *a, void *b, void *c, const void *one, const void *zero)\n"
+        "{\n    static const integer step = 1;\n\n    (void)type, (void)n, (void)a, (void)b, (void)c, (void)one, "
+        "(void)zero, (void)step;\n");
+    for (int t = 0; t < 4; t++)
+        for (int v = 0; v < 2; v++) {
+            char name[8] = {"sdcz"[t], 0}, scalars[2][64];
+            memcpy(name + 1, v ? gemv : gemm, 5);
+            const gmm_blas_routine *r = gmm_blas_routine_find(name, &type);
+            const char *real = t == 0 ? "float" : "double";
+            if (!has_routine(w, r, t, fortran))
+                continue;
+            for (int i = 0; i < 2; i++)
+                if (t < 2 && !fortran)
+                    snprintf(scalars[i], sizeof scalars[i], "*(const %s *)%s", real, i ? "zero" : "one");
+                else
+                    snprintf(scalars[i], sizeof scalars[i], "%s", i ? "zero" : "one");
+            put(w, "    if (type == %d) {\n        extern void ", t);
+            put_symbol(w, r, type, fortran);
+            if (fortran)
+                put(w,
+                    v ? "(const char *, const integer *, const integer *, const void *, void *, const integer *, void "
+                        "*, const integer *, const void *, void *, const integer *, size_t);\n"
+                      : "(const char *, const char *, const integer *, const integer *, const integer *, const void *, "
+                        "void *, const integer *, void *, const integer *, const void *, void *, const integer *, "
+                        "size_t, size_t);\n");
+            else {
+                const char *s = t < 2 ? real : "const void *";
+                put(w,
+                    v ? "(int, int, integer, integer, %s, void *, integer, void *, integer, %s, void *, integer);\n"
+                      : "(int, int, int, integer, integer, integer, %s, void *, integer, void *, integer, %s, void *, "
+                        "integer);\n",
+                    s, s);
+            }
+            put(w, "        ");
+            put_symbol(w, r, type, fortran);
+            if (fortran)
+                put(w,
+                    v ? "(\"T\", &n, &n, %s, a, &n, b, &step, %s, c, &step, 1);\n    }\n"
+                      : "(\"N\", \"N\", &n, &n, &n, %s, a, &n, b, &n, %s, c, &n, 1, 1);\n    }\n",
+                    scalars[0], scalars[1]);
+            else
+                put(w,
+                    v ? "(102, 112, n, n, %s, a, n, b, step, %s, c, step);\n    }\n"
+                      : "(102, 111, 111, n, n, n, %s, a, n, b, n, %s, c, n);\n    }\n",
+                    scalars[0], scalars[1]);
+        }
+    put(w, "}\n\n");
+}
+
+static void put_helpers(writer *w)
+{
+    needs n = {0};
+
+    need(&n, w->c);
+    for (size_t i = 0; i < w->record->control_count; i++)
+        need(&n, &w->record->controls[i].c);
+    if (n.stack || n.registers)
+        put_block(w, gmm_repro_pattern);
+    if (n.stack)
+        put_block(w, gmm_repro_stack);
+    if (n.registers)
+        put_block(w, gmm_repro_registers);
+    if (n.earlier) {
+        put_earlier_calls(w);
+        put_block(w, gmm_repro_earlier);
+    }
+    if (n.threads)
+        put_block(w, gmm_repro_threads);
+    if (n.callers)
+        put_block(w, gmm_repro_callers);
+    put(w, "#define STACK(fill) %s\n", n.stack ? "stack_filler(pattern_of(fill))" : "(void)(fill)");
+    put(w, "#define REGISTERS(fill) %s\n", n.registers ? "dirty_registers(pattern_of(fill))" : "(void)(fill)");
+    put(w, "#define EARLIER(fill) %s\n", n.earlier ? "call_earlier(fill)" : "(void)(fill)");
+    put(w, "#define SET_THREADS(count) %s\n", n.threads ? "set_threads(count)" : "(void)(count)");
+    put(w, "#define TOGETHER(s, count, result) %s\n\n", n.callers ? "call_together(s, count, result)" : "1");
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
+static void put_title(writer *w)
+{
+    const gmm_audit_record *r = w->record;
+    const gmm_blas_info *info = &w->audit->crew.info;
+    const char *slash = strrchr(info->path, '/'), *environment = w->audit->environment;
+    int folder = slash ? (int)(slash - info->path) : 0;
+
+    put(w, "/* repro-%s-%s.c - %s.\n *\n * %s: ", r->check->name, r->symbol, r->check->summary,
+        gmm_audit_verdict_text(r->verdict));
+    put_comment(w, r->outcome.detail);
+    put(w, "\n *     ");
+    put_comment(w, r->call);
+    put(w, "\n * Seen with ");
+    put_comment(w, *info->version ? info->version : info->name);
+    put(w, " (");
+    put_comment(w, info->path);
+    put(w, ").\n *\n * Compile: cc -O1 repro-%s-%s.c -o repro '", r->check->name, r->symbol);
+    put_comment(w, info->path);
+    put(w, "' '-Wl,-rpath,");
+    if (slash)
+        put(w, "%.*s", folder, info->path);
+    put(w, "' -lm -lpthread -ldl\n * Run:     %s%s./repro\n *\n", environment ? environment : "",
+        environment ? " " : "");
+    put(w, " * It prints OK or BAD for the call and for each control, and exits 1 if the call is BAD. Each runs in a "
+           "process\n"
+           " * of its own. Written by gathermm audit.\n */\n");
+}
+
+static void write_all(writer *w)
+{
+    put_title(w);
+    put_block(w, gmm_repro_head);
+    put_constants(w);
+    put_prototype(w);
+    put(w, "\n");
+    put_situations(w);
+    put_call(w);
+    put_block(w, gmm_repro_memory);
+    put_parts(w);
+    put_block(w, gmm_repro_place);
+    put_helpers(w);
+    put_block(w, gmm_repro_main);
+}
+
+gmm_status gmm_audit_reproduction(gmm_audit *audit, size_t i, const char **text)
+{
+    if (!audit || !text)
+        return gmm_fail(GMM_ERR_NULL, "%s is NULL", audit ? "text" : "audit");
+    *text = NULL;
+    if (i >= audit->record_count)
+        return gmm_fail(GMM_ERR_ARGUMENT, "finding %zu; there are %zu", i, audit->record_count);
+    gmm_audit_record *r = &audit->records[i];
+    if (!r->alone)
+        return gmm_fail(GMM_ERR_ARGUMENT, "finding %zu shows only after other calls: no program reproduces it", i);
+    if (!r->reproduction) {
+        writer w = {.audit = audit, .record = r, .c = &r->c};
+        w.failed = !gmm_audit_memory_open(&w.memory);
+        write_all(&w);
+        gmm_audit_memory_close(&w.memory);
+        if (w.failed) {
+            free(w.text);
+            return gmm_fail(GMM_ERR_MEMORY, "no memory for a program");
+        }
+        r->reproduction = w.text;
+    }
+    *text = r->reproduction;
+    return GMM_OK;
+}

@@ -1,0 +1,21 @@
+/* check_list.h - every check of the audit, cheap and damning ones first. To add one: add its file, then its line here.
+ */
+/* SPDX-License-Identifier: MIT */
+CHECK(gmm_check_stale_output)
+CHECK(gmm_check_dirty_stack)
+CHECK(gmm_check_scratch)
+CHECK(gmm_check_registers)
+CHECK(gmm_check_alpha_zero)
+CHECK(gmm_check_unreferenced)
+CHECK(gmm_check_guard_pages)
+CHECK(gmm_check_canaries)
+CHECK(gmm_check_integers)
+CHECK(gmm_check_accuracy)
+CHECK(gmm_check_degenerate)
+CHECK(gmm_check_bad_arguments)
+CHECK(gmm_check_increments)
+CHECK(gmm_check_special_values)
+CHECK(gmm_check_alignment)
+CHECK(gmm_check_threads)
+CHECK(gmm_check_concurrent)
+CHECK(gmm_check_after_fork)
