@@ -58,12 +58,14 @@ typedef struct gmm_dot {
     int64_t out_stride;
 } gmm_dot;
 
-/* Weights that an outer kernel fetches into the cache while it computes, a line of 64 bytes at a time: the next panel's
- * rows, so that memory works all the time. gmm_ahead_row() begins, and goes on to the next row. */
+/* Weights that an outer kernel fetches into the cache while it computes, some bytes at each step: the next panel's
+ * rows. Fetched faster than memory delivers, they would hold up what the kernel itself reads; so the pace is such that
+ * the last line is fetched in the last step. gmm_ahead_row() begins, and goes on to the next row. */
 typedef struct gmm_ahead {
-    const char *at; /* the line to fetch next */
+    const char *at; /* what to fetch next, and at + step / 2 */
     int64_t left;   /* steps to the end of this row */
-    int64_t step;   /* bytes: 64; 128 to fetch two lines at a time; 0 when there is nothing left to fetch */
+    int64_t step;   /* bytes: pace, or 0 when there is nothing left to fetch */
+    int64_t pace;   /* 1 to 128 */
     int part;
     struct {
         const char *row;
@@ -82,10 +84,23 @@ static inline void gmm_ahead_row(gmm_ahead *ahead)
         return;
     }
     ahead->at = ahead->parts[ahead->part].row;
-    ahead->left = ahead->parts[ahead->part].lines;
-    ahead->step = 64;
+    ahead->left = (ahead->parts[ahead->part].lines * 64 + ahead->pace - 1) / ahead->pace;
+    ahead->step = ahead->pace;
     ahead->parts[ahead->part].row += ahead->parts[ahead->part].row_bytes;
     ahead->parts[ahead->part].rows--;
+}
+
+/* Begin to fetch `parts`, in `steps` steps if such a pace is possible. */
+static inline void gmm_ahead_begin(gmm_ahead *ahead, int64_t steps)
+{
+    int64_t bytes = 0;
+
+    for (int i = 0; i < 3; i++)
+        if (ahead->parts[i].rows > 0)
+            bytes += ahead->parts[i].rows * ahead->parts[i].lines * 64;
+    ahead->pace = steps > 0 ? bytes / steps + 1 : 128;
+    ahead->pace = ahead->pace < 128 ? ahead->pace : 128;
+    gmm_ahead_row(ahead);
 }
 
 /* A panel of GMM_PANEL columns of weights that run along K, still in codes: one block of K, lanes along N. A format
@@ -179,6 +194,12 @@ static inline int64_t gmm_tile_begin(int64_t rows, int64_t tiles, int64_t tile)
     int64_t taller = rows % tiles;
 
     return tile * (rows / tiles) + (tile < taller ? tile : taller);
+}
+
+/* Steps that an outer kernel makes with a panel of k elements: each is a fetch. */
+static inline int64_t gmm_outer_steps(const gmm_kernel *outer, int64_t rows, int64_t k)
+{
+    return gmm_tile_count(rows, outer->mr) * (GMM_PANEL / outer->nr) * k;
 }
 
 /* Elements of class c in a block of k. */
