@@ -11,7 +11,7 @@ static bool reads_in_place(const gmm_call *call, const gmm_plan *plan, int64_t r
 
 int64_t gmm_prepared_scratch(const gmm_call *call, const gmm_plan *plan, int64_t rows, int64_t classes)
 {
-    return reads_in_place(call, plan, rows) ? 0 : call->panel_block / classes * GMM_PANEL;
+    return reads_in_place(call, plan, rows) ? 0 : gmm_together_floats(call->panel_block, classes);
 }
 
 /* Class c of the block that begins at codes->w.first. */

@@ -258,7 +258,7 @@ static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, ou
         layout->codes = layout->panel + gmm_prepared_scratch(call, plan, rows, classes);
     layout->pieces = layout->codes;
     if (class_by_class(call, plan)) {
-        layout->codes = layout->panel + block / GMM_CLASSES * GMM_PANEL;
+        layout->codes = layout->panel + gmm_together_floats(block, classes);
         layout->pieces = layout->codes + plan->decoder->class_bytes(&call->weights, block) / (int64_t)sizeof(float);
     }
     layout->out = layout->pieces + GMM_MAX_MR * PIECE;

@@ -27,7 +27,8 @@ enum {
     GMM_CLASSES = 16,   /* running sums of the dot layout, on every instruction set */
     GMM_PANEL = 32,     /* columns of a packed panel of weights, on every instruction set */
     GMM_CLASS_GAP = 16, /* floats after each packed class: without them classes would compete for the same cache sets */
-    GMM_MAX_MR = 16     /* no outer kernel has more rows; also the most rows that are packed together */
+    GMM_TOGETHER_FLOATS = 6144, /* of classes that are decoded together: half of a first-level cache of 48 KB */
+    GMM_MAX_MR = 16             /* no outer kernel has more rows; also the most rows that are packed together */
 };
 
 /* Weight rows of one matrix. */
@@ -125,7 +126,7 @@ typedef struct gmm_outer {
     int64_t k;       /* elements in this block; a multiple of 16 unless it is the last */
     const float *a;  /* packed lhs: tile after tile, in it class after class, element after element, row after row */
     float *b; /* packed weights: class after class, element after element, GMM_PANEL columns each; or, with codes,
-                 room for one class */
+                 room for gmm_classes_together() */
     /* Not NULL: packed weights instead of b, in the order in which the body takes their classes (gmm_class_in_tree) and
      * without gaps. F32, BF16 or F16, widened as they are used: that
      * pays when all rows are one tile. */
@@ -213,6 +214,24 @@ static inline int64_t gmm_class_length(int64_t k, int64_t classes, int64_t c)
 static inline int64_t gmm_class_stride(int64_t k, int64_t classes, int64_t stride)
 {
     return (k + classes - 1) / classes * stride + GMM_CLASS_GAP;
+}
+
+/* Classes of a block of k that an outer kernel decodes together, a power of two: they stay in the first-level cache. */
+static inline int64_t gmm_classes_together(int64_t k, int64_t classes)
+{
+    int64_t together = 1;
+
+    while (together < classes && 2 * together * gmm_class_length(k, classes, 0) * GMM_PANEL <= GMM_TOGETHER_FLOATS)
+        together *= 2;
+    return together;
+}
+
+/* Room for them, in floats, for a block of at most k. */
+static inline int64_t gmm_together_floats(int64_t k, int64_t classes)
+{
+    int64_t one = gmm_class_length(k, classes, 0) * GMM_PANEL;
+
+    return one > GMM_TOGETHER_FLOATS ? one : GMM_TOGETHER_FLOATS;
 }
 
 /* The tree +8, +4, +2, +1 needs no more than one set of sums a level if classes come in the order 0, 8, 4, 12, 2, ...:

@@ -176,7 +176,8 @@ static void run_block(const check_outer *of, gmm_random *random, gmm_outer call,
     call.a = pack_lhs(of->kernel, random, &a, call.classes, begin, end, of->x, call.rows);
     if (of->decoder) {
         check_class_fill(of->decoder, &codes, &panel);
-        call.b = check_floats(&b, gmm_class_length(call.k, GMM_CLASSES, 0) * GMM_PANEL);
+        call.b = check_floats(&b, gmm_classes_together(call.k, GMM_CLASSES) * gmm_class_length(call.k, GMM_CLASSES, 0) *
+                                      GMM_PANEL);
         call.codes = &codes;
         call.class_decode = of->decoder->class_decode;
     } else if (of->prepared_type) {
