@@ -139,7 +139,7 @@ static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, ou
         layout->codes = layout->panel + gmm_prepared_scratch(call, plan, rows, classes);
     layout->pieces = layout->codes;
     if (class_by_class(call, plan)) {
-        layout->codes = layout->panel + block / GMM_CLASSES * GMM_PANEL;
+        layout->codes = layout->panel + gmm_together_floats(block, classes);
         layout->pieces = layout->codes + plan->decoder->class_bytes(&call->weights, block) / (int64_t)sizeof(float);
     }
     layout->out = layout->pieces + GMM_MAX_MR * PIECE;
@@ -237,7 +237,7 @@ static void pack_rows(const run_job *job, gmm_weights_offsets matrix, int64_t co
 }
 
 void gmm_look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
-                    int64_t count, gmm_ahead *ahead)
+                    int64_t count, int64_t steps, gmm_ahead *ahead)
 {
     const gmm_call *call = job->call;
     int64_t first = call->dot ? column : k, rows = call->dot ? columns : count;
@@ -267,7 +267,7 @@ void gmm_look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t colu
             ahead->parts[2].row_bytes = w.bias_bytes;
         }
     }
-    gmm_ahead_row(ahead);
+    gmm_ahead_begin(ahead, steps);
 }
 
 /* Make a block of a strip ready for the outer kernel: panels, or codes of one. */
@@ -307,6 +307,7 @@ static void outer_strip(const run_job *job, const gmm_item *item, const outer_la
 
     for (int64_t k = 0; k < call->k; k += layout->block) {
         int64_t count = minimum(layout->block, call->k - k), next = k + count;
+        int64_t steps = gmm_outer_steps(job->plan->outer, item->rows, count);
         gmm_ahead ahead = {0};
         gmm_outer outer = {
             .rows = item->rows,
@@ -328,10 +329,10 @@ static void outer_strip(const run_job *job, const gmm_item *item, const outer_la
         if (!call->dot && !call->panel_block)
             gmm_ahead_row(&ahead); /* nothing: a sweep is easy to foresee */
         else if (!call->panel_block && !outer.last)
-            gmm_look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), &ahead);
+            gmm_look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), steps, &ahead);
         else if (!call->panel_block)
             gmm_look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, left - GMM_PANEL), 0,
-                           minimum(layout->block, call->k), &ahead);
+                           minimum(layout->block, call->k), steps, &ahead);
         for (int64_t c = 0; c < columns; c += GMM_PANEL) {
             outer.b = scratch + layout->panel + c / GMM_PANEL * layout->panel_block;
             outer.sums = scratch + layout->sums + c / GMM_PANEL * layout->panel_sums;

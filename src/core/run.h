@@ -125,9 +125,10 @@ static inline bool in_place(const gmm_call *call)
            (uintptr_t)call->rhs.data % sizeof(float) == 0;
 }
 
-/* Weights of columns [column, column + columns), elements [k, k + count), for an outer kernel to fetch. */
+/* Weights of columns [column, column + columns), elements [k, k + count), for an outer kernel to fetch in so many
+ * steps. */
 void gmm_look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
-                    int64_t count, gmm_ahead *ahead);
+                    int64_t count, int64_t steps, gmm_ahead *ahead);
 
 /* ---- few rows of lhs, weights along N: run_sweep.c --------------------------------------------------------------- */
 

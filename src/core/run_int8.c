@@ -146,15 +146,16 @@ static void outer_panel(const run_job *job, const gmm_item *item, const layout *
     panel.w = plain_rows(job, at, scratch, matrix, column, panel.columns);
     memset(scratch + at->results, 0, (size_t)(item->rows * GMM_PANEL) * sizeof(float)); /* +0 */
     for (int64_t k = 0; k < call->k; k += BLOCK) {
-        int64_t next = k + BLOCK;
+        int64_t next = k + BLOCK,
+                steps = gmm_tile_count(item->rows, job->plan->int8->mr) * minimum(BLOCK, call->k - k) / 4;
         gmm_ahead ahead;
         panel.begin = k;
         panel.k = minimum(BLOCK, call->k - k);
         if (next < call->k)
-            gmm_look_ahead(job, matrix, column, panel.columns, next, minimum(BLOCK, call->k - next), &ahead);
+            gmm_look_ahead(job, matrix, column, panel.columns, next, minimum(BLOCK, call->k - next), steps, &ahead);
         else
             gmm_look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, left - GMM_PANEL), 0,
-                           minimum(BLOCK, call->k), &ahead);
+                           minimum(BLOCK, call->k), steps, &ahead);
         kernel->fill(&panel);
         kernel->outer(&(gmm_int8_outer){
             .panel = &panel,

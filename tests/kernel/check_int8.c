@@ -269,7 +269,7 @@ static void run_block(const gmm_kernel *kernel, const problem *p, int64_t column
     panel.scales = check_floats(&scales, groups * GMM_PANEL);
     panel.biases = check_floats(&biases, groups * GMM_PANEL);
     ahead.parts[0].row = codes.map; /* nobody may read it */
-    gmm_ahead_row(&ahead);
+    gmm_ahead_begin(&ahead, 1 + k % 5);
     kernel->int8->fill(&panel);
     kernel->int8->outer(
         &(gmm_int8_outer){.panel = &panel, .rows = p->rows, .x = p->rounded, .sums = sums, .ahead = &ahead});

@@ -6,6 +6,7 @@
 
 #define OUTER_MR 6
 #define OUTER_NV 1
+#define OUTER_TOGETHER 1
 #include "kernels/bodies/outer_f32_body.h"
 #define SWEEP_SUMS 6
 #include "kernels/bodies/sweep_f32_body.h"

@@ -6,6 +6,7 @@
 
 #define OUTER_MR 14
 #define OUTER_NV 2
+#define OUTER_TOGETHER GMM_CLASSES
 #include "kernels/bodies/outer_f32_body.h"
 #define SWEEP_SUMS 24
 #include "kernels/bodies/sweep_f32_body.h"

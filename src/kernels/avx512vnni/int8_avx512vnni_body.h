@@ -304,6 +304,7 @@ static inline __attribute__((always_inline)) void outer_rows(const gmm_int8_oute
             __m512i first = _mm512_load_si512(w), second = _mm512_load_si512(w + 64);
             if (step > 0) {
                 __builtin_prefetch(ahead, 0, 2);
+                __builtin_prefetch(ahead + step / 2, 0, 2);
                 ahead += step;
                 if (--left == 0) {
                     gmm_ahead_row(call->ahead);
