@@ -31,6 +31,14 @@ def contract(x, values, decode_roundings, out_dtype):
     return rounded_to(out_dtype, values @ x, bound)
 
 
+def int8_contract(x, values, terms, group_size, out_dtype):
+    """gathermm with int8 activations: docs/numerics.md. What x is off by after it is rounded, then f32's own part."""
+    largest = np.abs(x).reshape(-1, group_size).max(axis=1)
+    error = np.repeat(largest, group_size) * (1 / 254 + 2.0**-22)
+    bound = np.abs(values) @ error + gamma(largest.size + 4) * (np.abs(terms) @ (np.abs(x) + error))
+    return rounded_to(out_dtype, values @ x, bound + x.size * SMALLEST_NORMAL)
+
+
 def f32_sum(x, terms, extra_roundings):
     """f32 throughout, in any order: each product meets its own rounding, K - 1 additions and what is named extra.
 

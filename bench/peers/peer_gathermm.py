@@ -28,16 +28,17 @@ class Gathermm(Library):
         self.version = self.api.lib.gmm_version().decode()
 
     def variants(self, case):
-        return ["gathermm"]
+        return ["gathermm"] if case.format.mode is None else ["gathermm", "gathermm int8"]
 
     def prepare(self, problem, variant):
-        return PreparedGathermm(self.api, problem)
+        return PreparedGathermm(self.api, problem, variant == "gathermm int8")
 
 
 class PreparedGathermm(Prepared):
-    def __init__(self, api, problem):
+    def __init__(self, api, problem, int8):
         case = problem.case
-        self.case = case
+        self.case, self.int8 = case, int8
+        self.context = api.context(arithmetic=api.ARITHMETIC_INT8) if int8 else None
         self.ids = np.zeros((case.tokens, case.shape.top_k), np.int32)
         tokens = np.arange(case.tokens, dtype=np.int32)[:, None]
         lhs = problem.x[:, None, :]
@@ -64,7 +65,7 @@ class PreparedGathermm(Prepared):
         self.ids[...] = ids
 
     def run(self, copy):
-        self.calls[copy].run(self.out_view)
+        self.calls[copy].run(self.out_view, self.context)
 
     def output(self):
         return self.out[:, :, 0, :]
@@ -77,5 +78,7 @@ class PreparedGathermm(Prepared):
                           self.case.format)
 
     def bound(self, x, values, terms):
+        if self.int8:
+            return bounds.int8_contract(x, values, terms, self.case.format.group_size, self.case.activations)
         decode_roundings = 1 if self.case.format.mode == "affine" else 0
         return bounds.contract(x, values, decode_roundings, self.case.activations)

@@ -43,7 +43,8 @@ def table(rows):
 
 
 def markdown(rows):
-    """A table for each number of threads: gathermm's median and the fastest other library, with its ratio."""
+    """A table for each number of threads: gathermm's median, that of its int8 mode, and the fastest other library with its
+    ratio to each."""
     lines = []
     columns = list(dict.fromkeys((row["format"], row["activations"]) for row in rows))
     for threads in dict.fromkeys(row["threads"] for row in rows):
@@ -58,14 +59,16 @@ def markdown(rows):
 
 
 def cell(group):
-    ours = next((row for row in group if row["library"] == "gathermm"), None)
+    ours = next((row for row in group if row["variant"] == "gathermm"), None)
+    int8 = next((row for row in group if row["variant"] == "gathermm int8"), None)
     others = [row for row in group if row["library"] != "gathermm"]
     if not ours:
         return "-"
+    text = seconds(ours["median_s"]) + (f", int8 {seconds(int8['median_s'])}" if int8 else "")
     if not others:
-        return seconds(ours["median_s"])
+        return text
     best = min(others, key=lambda row: row["ratio"])
-    return f"{seconds(ours['median_s'])}; {best['variant']} {best['ratio']:.2f}"
+    return f"{text}; {best['variant']} {best['ratio']:.2f}" + (f", {best['ratio'] / int8['ratio']:.2f}" if int8 else "")
 
 
 def write_csv(rows, file):
@@ -85,7 +88,7 @@ def plot(rows, path):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = [row for row in rows if row["ratio"] is not None and row["library"] != "gathermm"]
+    rows = [row for row in rows if row["ratio"] is not None and row["variant"] != "gathermm"]
     panels = {}
     for row in rows:
         panels.setdefault((row["shape"], row["tokens"], row["threads"]), []).append(row)

@@ -243,6 +243,13 @@ def test_markdown():
         "Threads: 2", "", "| shape, tokens | f32 x f32 | bf16 x bf16 |", "|---|---|---|", "| seed, 64 | - | 1000 us |"]
 
 
+def test_markdown_of_int8():
+    int8 = {**ROW, "variant": "gathermm int8", "median_s": 5e-4, "ratio": 0.5}
+    other = {**ROW, "library": "ggml", "variant": "ggml q4_0", "ratio": 0.75}
+    lines = report.markdown([ROW, int8, other]).splitlines()
+    assert lines[-1] == "| seed, 64 | 1000 us, int8 500 us; ggml q4_0 0.75, 1.50 |"
+
+
 def run(*arguments):
     return subprocess.run([sys.executable, PEERS / "run.py", *arguments], capture_output=True, text=True, check=False)
 
@@ -260,7 +267,7 @@ def test_run():
         variants.setdefault((row["format"], row["activations"], row["tokens"]), []).append(row["variant"])
     assert len(variants) == 2 * 11
     assert variants["f32", "f32", 3] == ["gathermm", "mlx", "mlx loop", "numpy"]
-    assert variants["nvfp4", "bf16", 1] == ["gathermm", "mlx", "mlx loop"]
+    assert variants["nvfp4", "bf16", 1] == ["gathermm", "gathermm int8", "mlx", "mlx loop"]
 
 
 def test_run_names_what_is_left_out(tmp_path):

@@ -57,6 +57,14 @@ class CQuantizeOptions(ctypes.Structure):
                 ("tie_rule", ctypes.c_int)]
 
 
+class CContextOptions(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_size_t), ("threads", ctypes.c_int32), ("cpu_mask", ctypes.c_char_p),
+                ("parallel_for", ctypes.c_void_p), ("parallel_for_user", ctypes.c_void_p), ("arithmetic", ctypes.c_int)]
+
+
+ARITHMETIC_INT8 = 2
+
+
 class Error(Exception):
     """A status other than GMM_OK; .status is the number."""
 
@@ -141,6 +149,14 @@ def from_fp8(x, dtype=bfloat16):
     return out
 
 
+def context(**options):
+    """A gmm_context, for good."""
+    pointer = ctypes.c_void_p()
+    check(lib.gmm_context_create(ctypes.byref(CContextOptions(ctypes.sizeof(CContextOptions), **options)),
+                                 ctypes.byref(pointer)))
+    return pointer
+
+
 class Product:
     """A gmm_product of arrays, which it keeps alive, to be run more than once; indices may change in place."""
 
@@ -158,9 +174,9 @@ class Product:
         check(lib.gmm_result_spec(self.pointer, ctypes.byref(spec)))
         return spec.empty()
 
-    def run(self, out_view):
+    def run(self, out_view, context=None):
         """gmm_run, into view(an array)."""
-        check(lib.gmm_run(None, self.pointer, out_view))
+        check(lib.gmm_run(context, self.pointer, out_view))
 
 
 def product(lhs, **operands):
