@@ -113,6 +113,10 @@ def main():
                   lambda stem: "gmm_" + stem, lambda stem: stem)
     check_plugins("src/formats/format_list.h", "FORMAT", "gmm_format", formats,
                   lambda stem: "gmm_format_" + stem, lambda stem: stem.removeprefix("dense_"))
+    checks = [p for p in files if p.suffix == ".c" and p.parent == ROOT / "src/blas" and p.stem.startswith("check_")
+              and p.stem != "check_list"]
+    check_plugins("src/blas/check_list.h", "CHECK", "gmm_blas_check", checks,
+                  lambda stem: "gmm_" + stem, lambda stem: stem.removeprefix("check_"))
     check_plugins("cli/command_list.h", "COMMAND", "command", commands,
                   lambda stem: stem, lambda stem: stem.removeprefix("cmd_"))
     check_unique_names(files)

@@ -114,8 +114,10 @@ GMM_API void gmm_audit_library(const gmm_audit *audit, gmm_blas_info *info);
  */
 GMM_API gmm_status gmm_audit_run(gmm_audit *audit, int64_t cases, double seconds);
 
-/** How many cases have been run. */
+/** How many cases have been run, and how far in the sequence: cases without a meaning for the library are passed over.
+ */
 GMM_API int64_t gmm_audit_cases(const gmm_audit *audit);
+GMM_API int64_t gmm_audit_position(const gmm_audit *audit);
 
 /** Finding number i, in the order of first appearance; false past the end. */
 GMM_API bool gmm_audit_finding_at(const gmm_audit *audit, size_t i, gmm_audit_finding *finding);

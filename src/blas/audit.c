@@ -10,6 +10,7 @@
 enum {
     MOST_DEATHS = 12,
     MOST_HANGS = 2,
+    MOST_WAITS = 4, /* of one check, whatever the routine: it is the same lock that they wait for */
     MOST_UNCONFIRMED = 4,
     MOST_REFUSALS = 400, /* of wrong arguments that end a process, each of which costs one */
     TALLIES_A_CHECK = GMM_AUDIT_MOST_ROUTINES * 8
@@ -72,8 +73,9 @@ gmm_status gmm_audit_create(const char *library, const gmm_audit_options *given,
     a->library = copy_text(library);
     a->environment = copy_text(options.environment);
     a->tallies = calloc(check_count() * TALLIES_A_CHECK, sizeof *a->tallies);
+    a->waits = calloc(check_count(), sizeof *a->waits);
     gmm_status status = gmm_audit_plan_make(&a->plan, options.seed, options.checks, options.routines);
-    if (!status && (!a->library || !a->tallies || (options.environment && !a->environment)))
+    if (!status && (!a->library || !a->tallies || !a->waits || (options.environment && !a->environment)))
         status = gmm_fail(GMM_ERR_MEMORY, "no memory for an audit");
     if (!status)
         status = gmm_audit_crew_start(&a->crew, a->library, a->environment, options.threads);
@@ -95,6 +97,7 @@ void gmm_audit_destroy(gmm_audit *audit)
         free(audit->records[i].reproduction);
     free(audit->records);
     free(audit->tallies);
+    free(audit->waits);
     free(audit->library);
     free(audit->environment);
     free(audit);
@@ -117,12 +120,19 @@ static const gmm_blas_check *canaries(void)
     return check;
 }
 
-static gmm_audit_tally *tally_at(const gmm_audit *audit, const gmm_blas_check *check, const gmm_blas_call *call)
+static size_t check_number(const gmm_blas_check *check)
 {
-    size_t c = 0, routine = 0, type = (size_t)(strchr("sdcz", call->type) - "sdcz");
+    size_t c = 0;
 
     while (gmm_blas_check_at(c) != check)
         c++;
+    return c;
+}
+
+static gmm_audit_tally *tally_at(const gmm_audit *audit, const gmm_blas_check *check, const gmm_blas_call *call)
+{
+    size_t c = check_number(check), routine = 0, type = (size_t)(strchr("sdcz", call->type) - "sdcz");
+
     while (gmm_blas_routine_at(routine) != call->routine)
         routine++;
     return &audit->tallies[((c * GMM_AUDIT_MOST_ROUTINES + routine) * 4 + type) * 2 + call->fortran];
@@ -277,6 +287,7 @@ static gmm_status keep_outcome(gmm_audit *audit, const gmm_audit_case *c, gmm_au
     tally->deaths += o->verdict == GMM_AUDIT_HANG ? MOST_DEATHS / MOST_HANGS
                                                   : o->verdict == GMM_AUDIT_CRASH || o->verdict == GMM_AUDIT_EXIT ||
                                                         o->verdict == GMM_AUDIT_MEMORY;
+    audit->waits[check_number(c->check)] += o->verdict == GMM_AUDIT_HANG && !strcmp(o->detail, GMM_AUDIT_WAITS);
     tally->retired |= tally->deaths >= MOST_DEATHS || tally->unconfirmed >= MOST_UNCONFIRMED;
     return keep_failure(audit, tally, c, o);
 }
@@ -299,7 +310,7 @@ gmm_status gmm_audit_run(gmm_audit *audit, int64_t cases, double seconds)
         for (; count < GMM_AUDIT_BATCH && next < cases; next++) {
             numbers[count] = next;
             if (gmm_audit_plan_case(&audit->plan, next, interfaces_of, audit, &batch[count]) &&
-                !tally_of(audit, &batch[count])->retired)
+                !tally_of(audit, &batch[count])->retired && audit->waits[check_number(batch[count].check)] < MOST_WAITS)
                 count++;
             else if (next - audit->next > 100000 && !count)
                 break; /* the library has none of these routines */
@@ -321,6 +332,11 @@ gmm_status gmm_audit_run(gmm_audit *audit, int64_t cases, double seconds)
 int64_t gmm_audit_cases(const gmm_audit *audit)
 {
     return audit ? audit->cases : 0;
+}
+
+int64_t gmm_audit_position(const gmm_audit *audit)
+{
+    return audit ? audit->next : 0;
 }
 
 /* ---- what was found ---------------------------------------------------------------------------------------------- */

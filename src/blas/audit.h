@@ -98,6 +98,10 @@ struct gmm_blas_check {
     bool (*prepare)(gmm_audit_case *c, gmm_audit_random *random);
 };
 
+#define CHECK(name) extern const gmm_blas_check name;
+#include "blas/check_list.h"
+#undef CHECK
+
 /* Check number i, NULL past the end. */
 const gmm_blas_check *gmm_blas_check_at(size_t i);
 

@@ -139,14 +139,25 @@ static bool same_results(const gmm_blas_result *a, const gmm_blas_result *b, gmm
     return false;
 }
 
+/* With as many digits as tell neighbours apart; a NaN's sign means nothing. */
+static void number_text(char type, const double value[2], char text[64])
+{
+    int digits = gmm_blas_real_bytes(type) == sizeof(float) ? 9 : 17;
+    double re = isnan(value[0]) ? fabs(value[0]) : value[0], im = isnan(value[1]) ? fabs(value[1]) : value[1];
+
+    if (gmm_blas_is_complex(type))
+        snprintf(text, 64, "(%.*g, %.*g)", digits, re, digits, im);
+    else
+        snprintf(text, 64, "%.*g", digits, re);
+}
+
 /* "c[3] is 5<instead>7<when>" */
 static void describe_numbers(const gmm_audit_case *c, gmm_audit_outcome *o, const char *instead, const char *when)
 {
     char got[64], want[64], place[48] = "the result";
-    bool pair = gmm_blas_is_complex(c->call.type);
 
-    snprintf(got, sizeof got, pair ? "(%.9g, %.9g)" : "%.9g", o->got[0], o->got[1]);
-    snprintf(want, sizeof want, pair ? "(%.9g, %.9g)" : "%.9g", o->want[0], o->want[1]);
+    number_text(c->call.type, o->got, got);
+    number_text(c->call.type, o->want, want);
     if (o->operand >= 0)
         snprintf(place, sizeof place, "%c[%lld]", c->call.routine->operands[o->operand].name - 'A' + 'a',
                  (long long)o->element);

@@ -264,8 +264,9 @@ static void want_at(const reference *ref, int64_t i, int64_t j, const double bef
     want[0] = (double)re;
     want[1] = (double)im;
     *magnitude = product + own;
-    *bound = ref->is_complex ? 2.8284271247461903 * (gamma_of(ref, length + 4) * product + gamma_of(ref, 4) * own)
-                             : gamma_of(ref, length + 3) * product + gamma_of(ref, 3) * own;
+    /* C takes part in every addition where the sum is added to it term by term, as in netlib's gemm. */
+    *bound = ref->is_complex ? 2.8284271247461903 * gamma_of(ref, length + 4) * (product + own)
+                             : gamma_of(ref, length + 3) * (product + own);
     *bound += (length + 2) * ref->tiny * (ref->is_complex ? 2 : 1);
 }
 

@@ -449,6 +449,15 @@ static void need(needs *n, const gmm_audit_case *c)
     }
 }
 
+static bool has_routine(const writer *w, const gmm_blas_routine *routine, int type, bool fortran)
+{
+    size_t i = 0;
+
+    while (gmm_blas_routine_at(i) != routine)
+        i++;
+    return (w->audit->crew.interfaces[i][type] & (fortran ? 2 : 1)) != 0;
+}
+
 /* gemm and gemv of all types, in the interface that the library has. */
 static void put_earlier_calls(writer *w)
 {
@@ -458,13 +467,16 @@ static void put_earlier_calls(writer *w)
 
     put(w,
         "static void earlier_call(int type, integer n, void *a, void *b, void *c, const void *one, const void *zero)\n"
-        "{\n    static const integer step = 1;\n\n");
+        "{\n    static const integer step = 1;\n\n    (void)type, (void)n, (void)a, (void)b, (void)c, (void)one, "
+        "(void)zero, (void)step;\n");
     for (int t = 0; t < 4; t++)
         for (int v = 0; v < 2; v++) {
             char name[8] = {"sdcz"[t], 0}, scalars[2][64];
             memcpy(name + 1, v ? gemv : gemm, 5);
             const gmm_blas_routine *r = gmm_blas_routine_find(name, &type);
             const char *real = t == 0 ? "float" : "double";
+            if (!has_routine(w, r, t, fortran))
+                continue;
             for (int i = 0; i < 2; i++)
                 if (t < 2 && !fortran)
                     snprintf(scalars[i], sizeof scalars[i], "*(const %s *)%s", real, i ? "zero" : "one");

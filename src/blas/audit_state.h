@@ -49,6 +49,7 @@ struct gmm_audit {
     gmm_audit_record *records;
     size_t record_count, record_room;
     gmm_audit_tally *tallies;
+    int32_t *waits; /* of each check: hangs that wait, which cost seconds each */
     /* How wrong arguments end, for the notes. */
     int64_t refusals_returned, refusals_exited, refusals_aborted;
     int32_t refusal_status;

@@ -217,8 +217,14 @@ static double allowance(const gmm_audit_case *c)
     return m * n * k < 1e6 && n * n * m < 1e6 && m * m * n < 1e6 ? MOST_CPU_SECONDS_SMALL : MOST_CPU_SECONDS;
 }
 
-/* Wait for the worker's end; true if it had to be killed because it does not get on. */
-static bool watch(gmm_audit_shared *shared, const gmm_audit_case *cases, pid_t worker, int *status)
+/* How a worker came to its end. */
+typedef enum ending {
+    ENDED,
+    KILLED_BUSY, /* it had to be: it works and works */
+    KILLED_IDLE  /* it waits for what does not come */
+} ending;
+
+static ending watch(gmm_audit_shared *shared, const gmm_audit_case *cases, pid_t worker, int *status)
 {
     int32_t seen = -2;
     double begun_cpu = 0, moved = gmm_audit_seconds(), moved_cpu = 0;
@@ -240,12 +246,12 @@ static bool watch(gmm_audit_shared *shared, const gmm_audit_case *cases, pid_t w
             kill(-worker, SIGKILL);
             kill(worker, SIGKILL);
             waitpid(worker, status, 0);
-            return true;
+            return cpu - begun_cpu > most ? KILLED_BUSY : KILLED_IDLE;
         }
         nanosleep(&(struct timespec){0, pause}, NULL);
         pause = pause < 4000000 ? pause * 5 / 4 : pause;
     }
-    return false;
+    return ENDED;
 }
 
 /* Children of a worker, threads that will not end: none may stay. */
@@ -254,7 +260,7 @@ static void sweep(pid_t worker)
     kill(-worker, SIGKILL);
 }
 
-static void judge_death(const gmm_audit_shared *shared, const gmm_audit_case *c, bool killed, int status,
+static void judge_death(const gmm_audit_shared *shared, const gmm_audit_case *c, ending killed, int status,
                         gmm_audit_outcome *o)
 {
     memset(o, 0, sizeof *o);
@@ -262,7 +268,7 @@ static void judge_death(const gmm_audit_shared *shared, const gmm_audit_case *c,
     o->operand = -1;
     if (killed) {
         o->verdict = GMM_AUDIT_HANG;
-        snprintf(o->detail, sizeof o->detail, "it does not return");
+        snprintf(o->detail, sizeof o->detail, killed == KILLED_IDLE ? GMM_AUDIT_WAITS : "it does not return");
     } else if (WIFSIGNALED(status)) {
         o->verdict = GMM_AUDIT_CRASH;
         snprintf(o->detail, sizeof o->detail, "signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
@@ -289,7 +295,7 @@ static void judge_death(const gmm_audit_shared *shared, const gmm_audit_case *c,
 
 /* One process, from case `first` on. */
 static gmm_status run_worker(gmm_audit_crew *crew, const gmm_audit_case *cases, int first, int count, double until,
-                             bool *killed, int *status)
+                             ending *killed, int *status)
 {
     gmm_audit_shared *shared = crew->shared;
 
@@ -311,7 +317,7 @@ static gmm_status run_worker(gmm_audit_crew *crew, const gmm_audit_case *cases, 
 }
 
 /* Why a worker could not load the library. */
-static gmm_status load_failure(const gmm_audit_crew *crew, bool killed, int status)
+static gmm_status load_failure(const gmm_audit_crew *crew, ending killed, int status)
 {
     const gmm_audit_shared *shared = crew->shared;
 
@@ -329,7 +335,7 @@ static gmm_status load_failure(const gmm_audit_crew *crew, bool killed, int stat
 
 gmm_status gmm_audit_crew_start(gmm_audit_crew *crew, const char *library, const char *environment, int32_t threads)
 {
-    bool killed;
+    ending killed;
     int status;
 
     *crew = (gmm_audit_crew){.library = library, .environment = environment, .threads = threads};
@@ -365,7 +371,7 @@ gmm_status gmm_audit_crew_run(gmm_audit_crew *crew, const gmm_audit_case *cases,
     const gmm_audit_shared *shared = crew->shared;
 
     for (int next = 0; next < count;) {
-        bool killed;
+        ending killed;
         int status;
         gmm_status failed = run_worker(crew, cases, next, count, until, &killed, &status);
         if (failed)

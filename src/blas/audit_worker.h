@@ -10,6 +10,9 @@ enum {
     GMM_AUDIT_MOST_ROUTINES = 96
 };
 
+/* The detail of a hang that uses no processor time. */
+#define GMM_AUDIT_WAITS "it waits and does not return"
+
 /* What all workers of an audit share. */
 typedef struct gmm_audit_crew {
     const char *library, *environment;

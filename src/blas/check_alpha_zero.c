@@ -22,7 +22,7 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 
 const gmm_blas_check gmm_check_alpha_zero = {
     .name = "alpha_zero",
-    .summary = "if alpha is 0, NaN and Inf in the factors do not reach the result",
+    .summary = "if alpha is 0, NaN in the factors does not reach the result",
     .otherwise = "with zeros in the factors",
     .applies = applies,
     .prepare = prepare,

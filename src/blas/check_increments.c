@@ -25,7 +25,7 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 
 const gmm_blas_check gmm_check_increments = {
     .name = "increments",
-    .summary = "increments of either sign address the elements that the text says",
+    .summary = "increments of either sign address what the text says",
     .applies = applies,
     .prepare = prepare,
 };

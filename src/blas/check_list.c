@@ -2,10 +2,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "blas/audit.h"
 
-#define CHECK(name) extern const gmm_blas_check name;
-#include "blas/check_list.h"
-#undef CHECK
-
 #define CHECK(name) &name,
 static const gmm_blas_check *const checks[] = {
 #include "blas/check_list.h"

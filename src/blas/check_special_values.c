@@ -22,7 +22,7 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 
 const gmm_blas_check gmm_check_special_values = {
     .name = "special_values",
-    .summary = "NaN and Inf reach the results that depend on them, and no other",
+    .summary = "NaN and Inf reach the results that depend on them alone",
     .applies = applies,
     .prepare = prepare,
 };

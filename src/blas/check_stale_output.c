@@ -18,6 +18,9 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
                                     GMM_FILL_LARGE};
     gmm_blas_sum sum = c->call.routine->sum;
 
+    /* A gemv without rows or columns leaves y alone, by custom. */
+    if (sum == GMM_SUM_GEMV && (c->call.n == 0 || (gmm_blas_has_argument(c->call.routine, 'M') && c->call.m == 0)))
+        return false;
     c->call.beta[0] = c->call.beta[1] = 0;
     if (sum == GMM_SUM_TRIANGLE || sum == GMM_SUM_SOLVE)
         c->call.alpha[0] = c->call.alpha[1] = 0;
@@ -31,7 +34,7 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 
 const gmm_blas_check gmm_check_stale_output = {
     .name = "stale_output",
-    .summary = "an output that is not to be read (beta = 0) may hold anything, NaN too",
+    .summary = "an output that is not to be read (beta = 0) may hold NaN",
     .otherwise = "where it held zeros before",
     .applies = applies,
     .prepare = prepare,

@@ -24,10 +24,11 @@ void gmm_registers_fill(uint64_t pattern)
 }
 #elif defined(__aarch64__)
 /* v8 to v15 are not the called function's to use: their lower halves are kept for the caller. */
+/* clang-format off */
 #define EACH(F)                                                                                                        \
-    F(0)                                                                                                               \
-    F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(16) F(17) F(18) F(19) F(20) F(21) F(22) F(23) F(24) F(25) F(26) F(27) F(28)   \
-        F(29) F(30) F(31)
+    F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(16) F(17) F(18) F(19) F(20) F(21) F(22) F(23) F(24) F(25) F(26) F(27)    \
+    F(28) F(29) F(30) F(31)
+/* clang-format on */
 #define DUP(i) "dup v" #i ".2d, %0\n\t"
 
 void gmm_registers_fill(uint64_t pattern)

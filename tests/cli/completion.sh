@@ -26,6 +26,9 @@ offer --v
 offer help ''
 offer help i
 offer help info ''
+offer audit --
+offer audit --checks s
+offer audit --routines ''
 offer bench --
 offer bench --preset q
 offer bench --formats mx

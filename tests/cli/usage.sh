@@ -15,7 +15,7 @@ try
 try --help
 try -h
 try help
-for name in bench info inspect quantize; do
+for name in audit bench info inspect quantize; do
     gathermm help $name >help.txt
     gathermm $name --help >long.txt
     gathermm $name -h | diff - help.txt && diff long.txt help.txt && echo "$name: three ways to the same help"
@@ -52,6 +52,16 @@ try quantize in out --mode affine --dtype f64
 try quantize in out --mode affine --threads 0
 try quantize in out --mod affine
 try quantize missing out --mode affine
+try audit
+try audit --compare libblas.so.3
+try audit libblas.so.3 --checks stale_outputs
+try audit libblas.so.3 --routines sgemm,hgemm
+try audit libblas.so.3 --seconds 0
+try audit libblas.so.3 --threads 300
+try audit libblas.so.3 --json a --html a
+try audit a b --compare --forced-kernels
+gathermm audit /nonexistent/libblas.so --quick
+echo "[$?]"
 try bench surplus
 try bench --preset qwen4
 try bench --shape 32,32,4
