@@ -12,7 +12,7 @@
 
 /* Multiplications that are spent on comparing one result. */
 #define MANY 2e6
-#define FEW 2e4
+#define FEW 1e4
 /* A first call of its shape is made again if its operands and its work are not larger. */
 #define MOST_FRESH_BYTES ((size_t)64 << 20)
 #define MOST_FRESH_WORK 1e9

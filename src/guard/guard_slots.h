@@ -26,6 +26,7 @@ typedef struct gmm_guard_slot {
     char type;
     bool fortran;
     bool named_64;                /* the symbol's name says that integers have 64 bits */
+    _Atomic uint32_t shapes;      /* that were new so far */
     _Atomic int32_t integer_bits; /* 0: not known yet */
     gmm_blas_any_function *real;
     const struct link_map *object; /* that defines it */

@@ -21,8 +21,11 @@
 
 enum {
     BUFFERS = 64,
-    SHAPES = 8192,               /* that are remembered; then new ones are not looked into any more */
+    SHAPES = 8192, /* that are remembered; then new ones are not looked into any more */
+    ALL_SHAPES = 64,
+    SOME_SHAPES = 16,
     WINDOW_BYTES = 64,           /* of a gap behind each line: where a tail that is too long goes */
+    RESULT_TERMS = 512,          /* likewise, of a function over vectors, which is quick itself */
     SUM_MULTIPLICATIONS = 20000, /* the longest sum that is compared at every call */
 };
 static const size_t most_kept_bytes = (size_t)256 << 20;
@@ -128,6 +131,14 @@ static uint64_t shape_of(const gmm_guard_watch *w)
     return hash ? hash : 1;
 }
 
+/* LAPACK calls with ever new sizes: all of the first ones are looked into, then some. */
+static bool is_worth_it(gmm_guard_slot *slot)
+{
+    uint32_t number = atomic_fetch_add_explicit(&slot->shapes, 1, memory_order_relaxed);
+
+    return number < ALL_SHAPES || number % SOME_SHAPES == 0;
+}
+
 static bool is_fresh(const gmm_guard_watch *w)
 {
     uint64_t hash = shape_of(w);
@@ -138,7 +149,7 @@ static bool is_fresh(const gmm_guard_watch *w)
         if (there == hash)
             return false;
         if (there == 0)
-            return atomic_compare_exchange_strong(place, &there, hash);
+            return atomic_compare_exchange_strong(place, &there, hash) && is_worth_it(w->slot);
     }
     return false;
 }
@@ -200,7 +211,8 @@ static uint64_t sum_operand(const gmm_blas_call *call, int operand, bool element
 /* ---- before and after -------------------------------------------------------------------------------------------- */
 
 typedef struct sample {
-    int operand; /* -1: none */
+    int operand; /* -1: the result */
+    bool taken;
     int64_t row, column;
     double own[2];
 } sample;
@@ -256,20 +268,22 @@ static void choose_sample(look *l)
     int64_t rows, columns;
 
     l->sample.operand = -1;
+    l->sample.taken = false;
     if (gmm_call_needs_whole_output(call) || gmm_call_sum_length(call) > SUM_MULTIPLICATIONS)
         return;
     for (int o = 0; o < gmm_blas_operand_count(call); o++)
         if (gmm_blas_is_output(call, o))
             l->sample.operand = o;
-    if (l->sample.operand < 0)
+    if (l->sample.operand < 0) {
+        l->sample.taken = call->n <= RESULT_TERMS;
         return;
+    }
     gmm_blas_stored_shape(call, l->sample.operand, &rows, &columns);
     l->sample.row = h & 1 ? rows - 1 : (int64_t)((h >> 8) % (uint64_t)rows);
     l->sample.column = h & 2 ? columns - 1 : (int64_t)((h >> 32) % (uint64_t)columns);
     int64_t at = gmm_blas_where(call, l->sample.operand, l->sample.row, l->sample.column);
-    if (at < 0)
-        l->sample.operand = -1;
-    else
+    l->sample.taken = at >= 0;
+    if (at >= 0)
         gmm_audit_load(call->type, call->operands[l->sample.operand].data, at, l->sample.own);
 }
 
@@ -327,7 +341,7 @@ static void look_after(look *l)
     for (int o = 0; l->deep && o < gmm_blas_operand_count(call); o++)
         if (l->sums[o] != sum_operand(call, o, !gmm_blas_is_output(call, o)))
             w->reasons |= GMM_GUARD_CHANGED;
-    if (l->deep && l->sample.operand >= 0 && !(w->reasons & GMM_GUARD_CHANGED)) {
+    if (l->deep && l->sample.taken && !(w->reasons & GMM_GUARD_CHANGED)) {
         gmm_call_view view = {.call = call, .own = l->sample.own, .result = &w->result};
         gmm_call_expected e;
         for (int o = 0; o < GMM_BLAS_OPERANDS; o++)

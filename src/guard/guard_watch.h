@@ -19,7 +19,7 @@ enum {
 };
 
 typedef struct gmm_guard_watch {
-    const gmm_guard_slot *slot;
+    gmm_guard_slot *slot;
     gmm_blas_call call; /* data: the program's operands */
     gmm_blas_result result;
     int integer_bits;
