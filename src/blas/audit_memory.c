@@ -239,7 +239,7 @@ static void fill_elements(gmm_audit_operand *o, const gmm_audit_case *c, const g
                 memcpy(o->base + (size_t)i * 2 * real, kept, real);
         }
     }
-    if (triangular && call->routine->sum == GMM_SUM_SOLVE && call->diag != 'U') {
+    if (triangular && call->routine->sum == GMM_SUM_SOLVE && call->diag != 'U' && !instead) {
         int64_t n = gmm_blas_size(call, call->routine->operands[operand].rows);
         for (int64_t i = 0; i < n; i++) {
             int64_t at = gmm_blas_where(call, operand, i, i);

@@ -15,7 +15,6 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
     c->call.alpha[0] = c->call.alpha[1] = 0;
     c->judge = GMM_JUDGE_PAIR;
     c->verdict = promised ? GMM_AUDIT_VIOLATION : GMM_AUDIT_DIFFERS;
-    c->settings[0].inputs = GMM_FILL_ZERO;
     c->settings[1].inputs = gmm_audit_below(random, 3) ? GMM_FILL_NAN : GMM_FILL_INFINITY;
     return true;
 }
@@ -23,7 +22,7 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
 const gmm_blas_check gmm_check_alpha_zero = {
     .name = "alpha_zero",
     .summary = "if alpha is 0, NaN in the factors does not reach the result",
-    .otherwise = "with zeros in the factors",
+    .otherwise = "with ordinary numbers in the factors",
     .applies = applies,
     .prepare = prepare,
 };
