@@ -276,8 +276,12 @@ static gmm_status check_operands(const char *path, const header *h, gmm_call_rec
     int64_t at = HEADER_BYTES;
 
     for (int i = 0; i < gmm_blas_operand_count(c); i++) {
-        int64_t want = gmm_blas_extent(c, i) * (int64_t)gmm_blas_element_bytes(c->type), has = h->operands[i].bytes;
+        int64_t extent = gmm_blas_extent(c, i), has = h->operands[i].bytes;
         char name = c->routine->operands[i].name;
+        if (extent > h->file_bytes)
+            return gmm_fail(GMM_ERR_MALFORMED, "%s: %c has %" PRId64 " elements in a file of %" PRId64 " bytes", path,
+                            name, extent, h->file_bytes);
+        int64_t want = extent * (int64_t)gmm_blas_element_bytes(c->type);
         if (has != want || h->operands[i].at != at || has > h->file_bytes - at)
             return gmm_fail(GMM_ERR_MALFORMED,
                             "%s: %c has %" PRId64 " bytes at %" PRId64 "; the call has %" PRId64 " at %" PRId64, path,

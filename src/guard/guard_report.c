@@ -36,6 +36,20 @@ bool gmm_guard_is_known(const gmm_guard_slot *slot, gmm_guard_verdict verdict, u
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
+/* The folder, and those that it is in. */
+static void make_folder(const char *folder)
+{
+    char path[sizeof gmm_guard_shared->output];
+
+    snprintf(path, sizeof path, "%s", folder);
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(path, 0777);
+        *slash = '/';
+    }
+    mkdir(path, 0777);
+}
+
 /* The first name that no file has yet; the text file, which is always written, is opened by it. */
 static int open_text(char *path, size_t size)
 {
@@ -44,7 +58,7 @@ static int open_text(char *path, size_t size)
 
     if (!*folder)
         return -1;
-    mkdir(folder, 0777);
+    make_folder(folder);
     for (int i = 1; i < 10000 && file < 0; i++) {
         char name[1200];
         snprintf(path, size, "%s/guard-%d", folder, i);

@@ -458,6 +458,8 @@ static returned watch(size_t number, const gmm_guard_arguments *arguments, bool 
     l.watch.slot = slot;
     l.watch.integer_bits = integer_bits(slot);
     count_call(slot);
+    if (atomic_load_explicit(&gmm_guard_slots_missing, memory_order_relaxed))
+        atomic_fetch_add(&gmm_guard_shared->unwatched, atomic_exchange(&gmm_guard_slots_missing, 0));
     bool looks = understand_call(&l, arguments, &result_at);
     if (looks)
         look_before(&l);
