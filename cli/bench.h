@@ -35,13 +35,20 @@ typedef struct bench_activations {
     gmm_dtype dtype;
 } bench_activations;
 
+/* The arithmetic of products, a mode of --arithmetic. */
+typedef struct bench_mode {
+    const char *name;
+    gmm_arithmetic arithmetic;
+} bench_mode;
+
 /* Everything that is asked for. Lists are the caller's. */
 typedef struct bench_request {
     bench_shape *shapes;
     bench_format *formats;
     const bench_activations **activations;
+    const bench_mode **modes;
     int32_t *tokens, *threads;
-    size_t shape_count, format_count, activation_count, token_count, thread_count;
+    size_t shape_count, format_count, activation_count, mode_count, token_count, thread_count;
     double seconds;
     int64_t memory_bytes;
     uint64_t seed;
@@ -56,12 +63,16 @@ typedef struct bench_request {
 char *bench_read_shapes(bench_request *request, const char *words);
 char *bench_read_formats(bench_request *request, const char *words);
 char *bench_read_activations(bench_request *request, const char *words);
+char *bench_read_modes(bench_request *request, const char *words);
 
 void bench_add_shape(bench_request *request, bench_shape shape);
 
 /* Preset and format number i; false past the end. */
 bool bench_preset_at(size_t i, bench_shape *shape);
 bool bench_format_at(size_t i, bench_format *format);
+
+/* Has the library sums of this mode for the format, in the layout of the request? */
+bool bench_mode_fits(const bench_mode *mode, const bench_request *request, const bench_format *format);
 
 /* Whole numbers "1,4,32", each in [1, highest]. */
 char *bench_read_numbers(const char *words, int32_t highest, int32_t **numbers, size_t *count);
@@ -161,10 +172,11 @@ typedef struct bench_row {
     const bench_shape *shape;
     const bench_format *format;
     const bench_activations *activations;
+    const bench_mode *mode;
     const bench_ceilings *ceilings;
     int64_t experts_held;
     int32_t tokens, threads;
-    const char *layout, *mode, *weights;
+    const char *layout, *weights;
     bool in_cache;
     bool bf16; /* a product of bf16 numbers: the machine's bf16 dot product could do it */
     int32_t repetitions;
@@ -172,6 +184,7 @@ typedef struct bench_row {
     double spread; /* between the quartiles, as a share of the median */
     double bytes;  /* weights touched, once each, activations and output; mean of the repetitions */
     double operations;
+    double error; /* of int8 sums: their distance from f32 ones, as a share of those (root mean squares); else 0 */
     const char *ceiling; /* the one that binds */
     double ceiling_rate, ceiling_share;
 } bench_row;

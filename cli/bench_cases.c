@@ -15,6 +15,8 @@ static const bench_shape presets[] = {
 
 static const bench_activations activations[] = {{"f32", GMM_F32}, {"bf16", GMM_BF16}, {"f16", GMM_F16}};
 
+static const bench_mode modes[] = {{"f32", GMM_ARITHMETIC_F32}, {"int8", GMM_ARITHMETIC_INT8}};
+
 static const struct {
     const char *mode;
     gmm_dtype dtype;
@@ -220,6 +222,42 @@ static bool add_activations(bench_request *request, size_t i, const char *suffix
 char *bench_read_activations(bench_request *request, const char *words)
 {
     return read_words(request, words, &(choices){activations_name_at, add_activations});
+}
+
+static bool mode_name_at(size_t i, char name[32])
+{
+    if (i < COUNT(modes))
+        snprintf(name, 32, "%s", modes[i].name);
+    return i < COUNT(modes);
+}
+
+static bool add_mode(bench_request *request, size_t i, const char *suffix)
+{
+    if (*suffix)
+        return false;
+    for (size_t m = 0; m < request->mode_count; m++)
+        if (request->modes[m] == &modes[i])
+            return true;
+    request->modes = must_grow(request->modes, request->mode_count + 1, sizeof *request->modes);
+    request->modes[request->mode_count++] = &modes[i];
+    return true;
+}
+
+char *bench_read_modes(bench_request *request, const char *words)
+{
+    return read_words(request, words, &(choices){mode_name_at, add_mode});
+}
+
+bool bench_mode_fits(const bench_mode *mode, const bench_request *request, const bench_format *format)
+{
+    gmm_kernel_info kernel;
+
+    if (mode->arithmetic == GMM_ARITHMETIC_F32)
+        return true;
+    for (size_t i = 0; !request->plain && gmm_kernel_at(NULL, i, &kernel); i++)
+        if (!strcmp(kernel.body, mode->name) && !strcmp(kernel.reads, format->mode))
+            return true;
+    return false;
 }
 
 char *bench_read_numbers(const char *words, int32_t highest, int32_t **numbers, size_t *count)

@@ -77,8 +77,8 @@ size_t bench_compare(FILE *to, const json_t *old, const bench_row *rows, size_t 
 {
     size_t slower = 0, faster = 0, matched = 0;
 
-    fprintf(to, "\n%-16s %-11s %-5s %6s %3s %11s %11s %6s %6s\n", "preset", "format", "acts", "tokens", "thr",
-            "old median", "new median", "ratio", "noise");
+    fprintf(to, "\n%-16s %-11s %-5s %-5s %6s %3s %11s %11s %6s %6s\n", "preset", "format", "acts", "mode", "tokens",
+            "thr", "old median", "new median", "ratio", "noise");
     for (size_t i = 0; i < count; i++) {
         const bench_row *row = &rows[i];
         json_t *now = bench_row_json(row);
@@ -87,8 +87,8 @@ size_t bench_compare(FILE *to, const json_t *old, const bench_row *rows, size_t 
             char old_text[24], new_text[24];
             double ratio = value_of(before, "median_s") / value_of(now, "median_s"), noise = noise_of(before, now);
             bool is_slower = ratio<1 / (1 + noise), is_faster = ratio> 1 + noise;
-            fprintf(to, "%-16s %-11s %-5s %6d %3d %11s %11s %6.3f %5.1f%%%s\n", row->shape->name, row->format->name,
-                    row->activations->name, (int)row->tokens, (int)row->threads,
+            fprintf(to, "%-16s %-11s %-5s %-5s %6d %3d %11s %11s %6.3f %5.1f%%%s\n", row->shape->name,
+                    row->format->name, row->activations->name, row->mode->name, (int)row->tokens, (int)row->threads,
                     bench_time_text(value_of(before, "median_s"), old_text),
                     bench_time_text(value_of(now, "median_s"), new_text), ratio, noise * 100,
                     is_slower   ? " slower"

@@ -27,17 +27,20 @@ void bench_print_titles(FILE *to, const bench_row *row)
 
     fprintf(to, "\n%s: K %" PRId64 ", N %" PRId64 ", %d experts, top %d, %s weights\n", s->name, s->k, s->n,
             (int)s->experts, (int)s->top_k, row->weights);
-    fprintf(to, "%-11s %-5s %6s %3s %11s %6s %7s %8s  %s\n", "format", "acts", "tokens", "thr", "median", "spread",
-            "GB/s", "GFLOP/s", "share of ceiling");
+    fprintf(to, "%-11s %-5s %-5s %6s %3s %11s %6s %7s %8s %7s  %s\n", "format", "acts", "mode", "tokens", "thr",
+            "median", "spread", "GB/s", "GFLOP/s", "error", "share of ceiling");
 }
 
 void bench_print_row(FILE *to, const bench_row *row)
 {
-    char median[24];
+    char median[24], error[16] = "-";
 
-    fprintf(to, "%-11s %-5s %6d %3d %11s %5.1f%% %7.2f %8.1f %5.1f%% %s\n", row->format->name, row->activations->name,
-            (int)row->tokens, (int)row->threads, bench_time_text(row->median_s, median), row->spread * 100,
-            bench_gbytes_s(row), bench_gflop_s(row), row->ceiling_share * 100, row->ceiling ? row->ceiling : "");
+    if (row->mode->arithmetic != GMM_ARITHMETIC_F32)
+        snprintf(error, sizeof error, "%.1e", row->error);
+    fprintf(to, "%-11s %-5s %-5s %6d %3d %11s %5.1f%% %7.2f %8.1f %7s %5.1f%% %s\n", row->format->name,
+            row->activations->name, row->mode->name, (int)row->tokens, (int)row->threads,
+            bench_time_text(row->median_s, median), row->spread * 100, bench_gbytes_s(row), bench_gflop_s(row), error,
+            row->ceiling_share * 100, row->ceiling ? row->ceiling : "");
     fflush(to);
 }
 
@@ -69,15 +72,16 @@ json_t *bench_row_json(const bench_row *row)
     const bench_shape *s = row->shape;
 
     return json_pack(
-        "{s:s, s:I, s:I, s:i, s:i, s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:s, "
-        "s:o, s:o}",
+        "{s:s, s:I, s:I, s:i, s:i, s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:s, s:o, s:o}",
         "preset", s->name, "k", (json_int_t)s->k, "n", (json_int_t)s->n, "experts", (int)s->experts, "top_k",
         (int)s->top_k, "experts_held", (json_int_t)row->experts_held, "tokens", (int)row->tokens, "format",
-        row->format->name, "activations", row->activations->name, "mode", row->mode, "weights", row->weights, "layout",
-        row->layout, "in_cache", row->in_cache, "threads", (int)row->threads, "repetitions", (int)row->repetitions,
-        "median_s", number(row->median_s), "min_s", number(row->min_s), "spread", number(row->spread), "gbytes_s",
-        number(bench_gbytes_s(row)), "gflop_s", number(bench_gflop_s(row)), "ceiling", row->ceiling ? row->ceiling : "",
-        "ceiling_rate", number(row->ceiling_rate), "ceiling_share", number(row->ceiling_share));
+        row->format->name, "activations", row->activations->name, "mode", row->mode->name, "weights", row->weights,
+        "layout", row->layout, "in_cache", row->in_cache, "threads", (int)row->threads, "repetitions",
+        (int)row->repetitions, "median_s", number(row->median_s), "min_s", number(row->min_s), "spread",
+        number(row->spread), "gbytes_s", number(bench_gbytes_s(row)), "gflop_s", number(bench_gflop_s(row)), "error",
+        number(row->error), "ceiling", row->ceiling ? row->ceiling : "", "ceiling_rate", number(row->ceiling_rate),
+        "ceiling_share", number(row->ceiling_share));
 }
 
 void bench_write_json(FILE *to, const bench_row *rows, size_t count)

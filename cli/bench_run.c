@@ -18,8 +18,8 @@
 typedef struct running {
     const bench_request *request;
     bench_outputs *out;
-    gmm_context **contexts;   /* one for each number of threads */
-    bench_ceilings *ceilings; /* likewise */
+    gmm_context **contexts;   /* [modes][numbers of threads] */
+    bench_ceilings *ceilings; /* one for each number of threads */
     bench_row *rows;
     size_t count, held;
     double batch_begin;
@@ -93,8 +93,8 @@ static int end_batch(running *run)
 
 static int run_row(running *run, bench_row row, const bench_weights *weights, const gmm_context *context)
 {
-    char *doing = must_format("%s %s x %s, tokens %d, threads %d", row.shape->name, row.format->name,
-                              row.activations->name, (int)row.tokens, (int)row.threads);
+    char *doing = must_format("%s %s x %s, %s, tokens %d, threads %d", row.shape->name, row.format->name,
+                              row.activations->name, row.mode->name, (int)row.tokens, (int)row.threads);
 
     progress_add(&run->bar, 0, doing);
     int status = bench_time(&row, run->request, weights, context);
@@ -106,8 +106,8 @@ static int run_row(running *run, bench_row row, const bench_weights *weights, co
     return monotonic_seconds() - run->batch_begin > BATCH_SECONDS ? end_batch(run) : EXIT_FINE;
 }
 
-/* All rows of one shape, format and activations. */
-static int run_tokens(running *run, bench_row row, const bench_weights *weights)
+/* All rows of one shape, format, activations and mode. */
+static int run_tokens(running *run, bench_row row, const bench_weights *weights, gmm_context *const *contexts)
 {
     const bench_request *r = run->request;
     int status = EXIT_FINE;
@@ -117,7 +117,7 @@ static int run_tokens(running *run, bench_row row, const bench_weights *weights)
             row.tokens = r->tokens[i];
             row.threads = r->threads[t];
             row.ceilings = &run->ceilings[t];
-            status = run_row(run, row, weights, run->contexts[t]);
+            status = run_row(run, row, weights, contexts[t]);
         }
     return status;
 }
@@ -142,16 +142,17 @@ static int run_format(running *run, const bench_shape *shape, const bench_format
             if (!status)
                 note_size(run, shape, &weights);
         }
-        if (!status && weights.stacks)
-            status = run_tokens(run,
-                                (bench_row){.shape = shape,
-                                            .format = format,
-                                            .activations = activations,
-                                            .mode = "exact",
-                                            .weights = r->prepared ? "prepared" : "raw",
-                                            .layout = r->plain ? "plain" : "transposed",
-                                            .in_cache = r->in_cache},
-                                &weights);
+        for (size_t m = 0; !status && weights.stacks && m < r->mode_count; m++)
+            if (bench_mode_fits(r->modes[m], r, format))
+                status = run_tokens(run,
+                                    (bench_row){.shape = shape,
+                                                .format = format,
+                                                .activations = activations,
+                                                .mode = r->modes[m],
+                                                .weights = r->prepared ? "prepared" : "raw",
+                                                .layout = r->plain ? "plain" : "transposed",
+                                                .in_cache = r->in_cache},
+                                    &weights, run->contexts + m * r->thread_count);
     }
     bench_weights_free(&weights);
     return status;
@@ -183,7 +184,8 @@ static uint64_t row_count(const bench_request *r)
 
     for (size_t s = 0; s < r->shape_count; s++)
         for (size_t f = 0; f < r->format_count; f++)
-            count += fits(r, &r->shapes[s], &r->formats[f]);
+            for (size_t m = 0; m < r->mode_count; m++)
+                count += fits(r, &r->shapes[s], &r->formats[f]) && bench_mode_fits(r->modes[m], r, &r->formats[f]);
     return count * r->activation_count * r->token_count * r->thread_count;
 }
 
@@ -199,15 +201,19 @@ static int make_contexts(running *run)
     if (status)
         return complain_status(status);
     gmm_context_destroy(probe);
-    for (size_t t = 0; t < r->thread_count; t++) {
-        gmm_context_options wanted = {.size = sizeof wanted, .threads = r->threads[t], .cpu_mask = r->cpu_mask};
-        status = gmm_context_create(&wanted, &run->contexts[t]);
+    for (size_t i = 0; i < r->mode_count * r->thread_count; i++) {
+        gmm_context_options wanted = {.size = sizeof wanted,
+                                      .threads = r->threads[i % r->thread_count],
+                                      .cpu_mask = r->cpu_mask,
+                                      .arithmetic = r->modes[i / r->thread_count]->arithmetic};
+        status = gmm_context_create(&wanted, &run->contexts[i]);
         if (status == GMM_ERR_CPU)
             return usage_error(&cmd_bench, "--cpu-mask: %s", gmm_error_detail());
         if (status)
             return complain_status(status);
-        run->ceilings[t] = (bench_ceilings){.context = run->contexts[t], .threads = r->threads[t]};
     }
+    for (size_t t = 0; t < r->thread_count; t++)
+        run->ceilings[t] = (bench_ceilings){.context = run->contexts[t], .threads = r->threads[t]};
     return EXIT_FINE;
 }
 
@@ -271,8 +277,8 @@ static void release(running *run)
 {
     bench_outputs *out = run->out;
 
-    for (size_t t = 0; t < run->request->thread_count; t++)
-        gmm_context_destroy(run->contexts[t]);
+    for (size_t i = 0; i < run->request->mode_count * run->request->thread_count; i++)
+        gmm_context_destroy(run->contexts[i]);
     free(run->contexts);
     free(run->ceilings);
     free(run->rows);
@@ -285,13 +291,16 @@ static void release(running *run)
 int bench_run(const bench_request *request, bench_outputs *out)
 {
     uint64_t count = row_count(request);
+    if (!count && fits(request, &request->shapes[0], &request->formats[0]))
+        return usage_error(&cmd_bench, "%s weights have no %s sums in this layout", request->formats[0].name,
+                           request->modes[0]->name);
     if (!count)
         return usage_error(&cmd_bench, "rows of %" PRId64 " weights are no whole groups of %s",
                            request->plain ? request->shapes[0].n : request->shapes[0].k, request->formats[0].name);
     running run = {
         .request = request,
         .out = out,
-        .contexts = must_allocate(request->thread_count, sizeof *run.contexts),
+        .contexts = must_allocate(request->mode_count * request->thread_count, sizeof *run.contexts),
         .ceilings = must_allocate(request->thread_count, sizeof *run.ceilings),
         .rows = must_allocate(count, sizeof *run.rows),
     };

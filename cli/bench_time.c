@@ -85,6 +85,31 @@ static int find_type(bench_row *row, const gmm_product *product)
     return status ? complain_status(status) : EXIT_FINE;
 }
 
+/* How far the product's results are from those of f32 sums, as a share of these: root mean squares. Both come as f32,
+ * so that rounding to a shorter type is no part of it. */
+static int measure_error(bench_row *row, const operands *o, const gmm_context *context)
+{
+    const int64_t count = o->out_shape[0] * o->out_shape[1] * o->out_shape[3];
+    gmm_array got = o->out, want = o->out;
+    double difference = 0, size = 0;
+
+    got.dtype = want.dtype = GMM_F32;
+    got.data = must_allocate((size_t)count, sizeof(float));
+    want.data = must_allocate((size_t)count, sizeof(float));
+    gmm_status status = gmm_run(context, &o->product, &got);
+    if (!status)
+        status = gmm_run(NULL, &o->product, &want);
+    for (int64_t i = 0; !status && i < count; i++) {
+        double exact = ((const float *)want.data)[i], off = ((const float *)got.data)[i] - exact;
+        difference += off * off;
+        size += exact * exact;
+    }
+    row->error = size > 0 ? sqrt(difference / size) : 0;
+    free(got.data);
+    free(want.data);
+    return status ? complain_status(status) : EXIT_FINE;
+}
+
 int bench_time(bench_row *row, const bench_request *request, const bench_weights *weights, const gmm_context *context)
 {
     int status = EXIT_FINE;
@@ -118,6 +143,8 @@ int bench_time(bench_row *row, const bench_request *request, const bench_weights
     }
     if (!status)
         status = find_type(row, &o.product);
+    if (!status && row->mode->arithmetic != GMM_ARITHMETIC_F32)
+        status = measure_error(row, &o, context);
     if (!status && count) {
         summarize(row, times, count);
         row->experts_held = weights->experts;
@@ -140,17 +167,20 @@ double bench_gflop_s(const bench_row *row)
     return row->operations / row->median_s * 1e-9;
 }
 
-/* Reading binds, or arithmetic: whichever takes longer at its ceiling. Of bf16 numbers the products may come from
+/* Reading binds, or arithmetic: whichever takes longer at its ceiling. Where several instructions can do it, the faster
+ * one counts. Of bf16 numbers the products may come from
  * either instruction, so the faster one counts: on Emerald Rapids that is the f32 multiply-add. */
 void bench_hold(bench_row *row)
 {
     const bench_ceilings *c = row->ceilings;
     gmm_ceiling_info info;
+    bool int8 = row->mode->arithmetic == GMM_ARITHMETIC_INT8, bf16 = row->bf16 && !int8;
     double longest = 0, peak = 0;
     const char *peak_name = NULL;
 
     for (size_t i = 0; i < BENCH_MAX_CEILINGS && gmm_ceiling_at(c->context, i, &info); i++) {
-        bool usual = !strcmp(info.name, "fma_f32") || (row->bf16 && !strcmp(info.name, "dot_bf16"));
+        bool usual = !strcmp(info.name, "fma_f32") || (bf16 && !strcmp(info.name, "dot_bf16")) ||
+                     (int8 && !strcmp(info.name, "dot_int8"));
         if (usual && c->mean[i] > peak) {
             peak = c->mean[i];
             peak_name = info.name;

@@ -22,6 +22,7 @@ enum {
     OPTION_TOKENS,
     OPTION_FORMATS,
     OPTION_ACTIVATIONS,
+    OPTION_ARITHMETIC,
     OPTION_THREADS,
     OPTION_SECONDS,
     OPTION_QUICK,
@@ -43,6 +44,7 @@ static const struct option options[] = {
     {"tokens", required_argument, NULL, OPTION_TOKENS},
     {"formats", required_argument, NULL, OPTION_FORMATS},
     {"activations", required_argument, NULL, OPTION_ACTIVATIONS},
+    {"arithmetic", required_argument, NULL, OPTION_ARITHMETIC},
     {"threads", required_argument, NULL, OPTION_THREADS},
     {"seconds", required_argument, NULL, OPTION_SECONDS},
     {"quick", no_argument, NULL, OPTION_QUICK},
@@ -147,6 +149,8 @@ static bool read_option(bench_request *r, bench_outputs *out, bool *quick, int o
         return accept("formats", bench_read_formats(r, optarg));
     case OPTION_ACTIVATIONS:
         return accept("activations", bench_read_activations(r, optarg));
+    case OPTION_ARITHMETIC:
+        return accept("arithmetic", bench_read_modes(r, optarg));
     case OPTION_THREADS:
         return accept("threads", bench_read_set(optarg, MAX_THREADS, &r->threads, &r->thread_count));
     case OPTION_SECONDS:
@@ -197,6 +201,8 @@ static void set_defaults(bench_request *r, bool quick)
         none = bench_read_formats(r, quick ? "f32,bf16,affine4,mxfp4" : "all");
     if (!r->activation_count)
         none = bench_read_activations(r, quick ? "bf16" : "f32,bf16");
+    if (!r->mode_count)
+        none = bench_read_modes(r, "f32");
     if (!r->token_count)
         none = bench_read_set(quick ? "1,32" : "1,4,32,512", MAX_TOKENS, &r->tokens, &r->token_count);
     free(none);
@@ -258,6 +264,7 @@ done:
     free(request.shapes);
     free(request.formats);
     free(request.activations);
+    free(request.modes);
     free(request.tokens);
     free(request.threads);
     return status;
@@ -302,6 +309,8 @@ const command cmd_bench = {
             "  --tokens LIST       tokens in a call (default 1,4,32,512)\n"
             "  --formats LIST      weight formats, see below (default all)\n"
             "  --activations LIST  f32, bf16, f16 or all (default f32,bf16)\n"
+            "  --arithmetic LIST   f32, int8 or all (default f32); rows of int8 also say how far\n"
+            "                      results are from those of f32\n"
             "  --threads LIST      numbers of threads (default 1 and all)\n"
             "  --seconds S         time for each row (default 0.5)\n"
             "  --quick             fewer rows by default, 0.1 seconds each\n"

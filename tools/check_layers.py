@@ -20,8 +20,9 @@ MAY_INCLUDE = {
     "guard": {"base", "cpu", "blas"},
 }
 
-# Folders of src/kernels that hold one instruction set each: they do not see one another.
+# Folders of src/kernels that hold one instruction set each: they do not see one another, but what they build on.
 SHARED_KERNEL_FOLDERS = {"bodies"}
+BUILDS_ON = {"avx512vnni": "avx512"}
 
 # System headers that only some places may use: a folder's need of them is a decision, not an accident.
 RESTRICTED = {
@@ -70,7 +71,7 @@ def check_library_include(path, name):
     if there[0] != here[0] and there[0] not in MAY_INCLUDE[here[0]]:
         allowed = ", ".join(sorted(MAY_INCLUDE[here[0]])) or "no other layer"
         return f"layer {here[0]} sees {allowed}"
-    if isa_folder(there) not in (None, isa_folder(here)):
+    if isa_folder(there) not in (None, isa_folder(here), BUILDS_ON.get(isa_folder(here))):
         return f"only files of src/kernels/{there[1]} may"
     return None
 

@@ -121,7 +121,7 @@ typedef struct gmm_array_spec {
 
 /* ---- contexts ---------------------------------------------------------------------------------------------------- */
 
-/** Threads and instruction sets for calls. Opaque, immutable after creation, shareable between threads. */
+/** Threads, instruction sets and arithmetic for calls. Opaque, immutable after creation, shareable between threads. */
 typedef struct gmm_context gmm_context;
 
 /**
@@ -130,13 +130,33 @@ typedef struct gmm_context gmm_context;
  */
 typedef void gmm_parallel_for(void *user, int64_t count, void (*body)(void *arg, int64_t i), void *arg);
 
+/** The arithmetic of products with a context. Values are pinned. docs/numerics.md has each as a contract. */
+typedef enum gmm_arithmetic {
+    GMM_ARITHMETIC_DEFAULT = 0, /**< GMM_ARITHMETIC_F32 */
+    GMM_ARITHMETIC_F32 = 1,     /**< f32 multiply-adds of activations and decoded weights */
+    /**
+     * Activations rounded to int8, sums of integers: faster, and less exact. For affine, mxfp4 and nvfp4 weights with
+     * transpose true; every other product is as with GMM_ARITHMETIC_F32, and gmm_explain says which. Each row of lhs is
+     * rounded in the groups that the weights have: where m = max |x[k]| of a group, to s * q[k] with s = m / 127 and
+     * q[k] = x[k] / s rounded to nearest, ties to even. With weights a * c[k] + b, for integers c[k],
+     *
+     *     out = sum over groups of  s * (a * sum(c[k] q[k]) + b * sum(q[k]))
+     *
+     * in which the inner sums are exact. So next to exact activations an element is off by at most
+     * sum over groups of  m / 254 * sum |w[k]|, and a part of f32's rounding. A NaN or infinity in a row gives NaN in
+     * that row's results. Results depend on as little as those in f32, and are the same bits on every CPU.
+     */
+    GMM_ARITHMETIC_INT8 = 2
+} gmm_arithmetic;
+
 /** Options for gmm_context_create; set `size`, leave the rest zero for the defaults. */
 typedef struct gmm_context_options {
-    size_t size;                    /**< sizeof(gmm_context_options) */
+    size_t size;                    /**< sizeof(gmm_context_options); the size before a member was added is good too */
     int32_t threads;                /**< at most this many; 0: OpenMP's default (1 with a parallel_for or no OpenMP) */
     const char *cpu_mask;           /**< features to leave unused, e.g. "avx512,avx2"; NULL: none beyond GMM_CPU_MASK */
     gmm_parallel_for *parallel_for; /**< NULL: OpenMP */
     void *parallel_for_user;
+    gmm_arithmetic arithmetic; /**< 0: f32. Never an error where a product has no such sums: those are f32 */
 } gmm_context_options;
 
 /**
@@ -147,8 +167,8 @@ typedef struct gmm_context_options {
  * build on it. It is read once. An unknown word in it is reported by every call that needs a CPU feature set, so that a
  * typing error cannot go unnoticed.
  *
- * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_ARGUMENT (size, threads < 0); GMM_ERR_CPU; GMM_ERR_MEMORY. On error *context
- *         is not written.
+ * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_ARGUMENT (size, threads < 0, arithmetic); GMM_ERR_CPU; GMM_ERR_MEMORY. On error
+ * *context is not written.
  */
 GMM_API gmm_status gmm_context_create(const gmm_context_options *options, gmm_context **context);
 
@@ -213,7 +233,7 @@ typedef struct gmm_product {
  * Element types: a dense product has the promoted type T of lhs and rhs (f16 with bf16 gives f32; an integer or bool
  * operand takes the other's type), an affine one that of lhs, scales and biases, the others that of lhs; T must be f32,
  * f16 or bf16. `out` may be f32, f16 or bf16 whatever T is. Operands are converted to T, multiplied and added in f32,
- * and rounded to the type of `out` once.
+ * and rounded to the type of `out` once; or as the context's arithmetic says.
  *
  * M or N = 0 and empty index arrays give an empty result, K = 0 gives zeros.
  *
@@ -339,7 +359,7 @@ GMM_API bool gmm_cpu_feature_at(const gmm_context *context, size_t i, gmm_cpu_fe
 /** A micro-kernel. */
 typedef struct gmm_kernel_info {
     const char *name;  /**< also the name of its source file */
-    const char *body;  /**< "dot" (few rows), "outer" (many rows) or "decode": docs/architecture.md */
+    const char *body;  /**< "dot" (few rows), "outer" (many rows), "decode", "int8" (int8 sums): docs/architecture.md */
     const char *reads; /**< the weight format that it reads; others are decoded for it */
     int32_t mr, nr;    /**< rows and columns of its tile */
     bool usable;       /**< the CPU has what it needs and no mask forbids it */

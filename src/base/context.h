@@ -12,9 +12,16 @@ struct gmm_context {
     gmm_parallel_for *parallel_for;
     void *parallel_for_user;
     gmm_pool *pool;
+    gmm_arithmetic arithmetic; /* never DEFAULT */
 };
 
 /* Working memory for calls with this context (NULL: the default one). */
 gmm_pool *gmm_context_pool(const gmm_context *context);
+
+/* The arithmetic of products with this context: never GMM_ARITHMETIC_DEFAULT. */
+static inline gmm_arithmetic gmm_context_arithmetic(const gmm_context *context)
+{
+    return context ? context->arithmetic : GMM_ARITHMETIC_F32;
+}
 
 #endif

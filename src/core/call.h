@@ -68,7 +68,8 @@ typedef struct gmm_group_of_rows {
     int64_t rows;   /* products * m */
 } gmm_group_of_rows;
 
-/* A piece of work for one thread: some rows of a group times some columns, by one of the two bodies. */
+/* A piece of work for one thread: some rows of a group times some columns. If not by the outer body, by dot where
+ * weights run along K and by sweep where they run along N. */
 typedef struct gmm_item {
     const gmm_group_of_rows *group;
     bool outer;
@@ -77,7 +78,7 @@ typedef struct gmm_item {
 } gmm_item;
 
 enum {
-    GMM_MOST_DOT_ROWS = 16
+    GMM_MOST_FEW_ROWS = 16
 };
 
 /* How a call will be carried out. All arrays are the arena's. */
@@ -85,6 +86,7 @@ typedef struct gmm_plan {
     const gmm_kernel *dot;
     bool dot_decodes; /* it reads these weights; else they are decoded to f32 for it */
     const gmm_kernel *outer;
+    const gmm_kernel *int8;    /* not NULL: int8 sums, and the other kernels are not used */
     const gmm_kernel *decoder; /* NULL: the format's own decode */
     gmm_decode *decode;
     gmm_decode *decode_lhs; /* NULL: rows of lhs are converted by gmm_load_run */
@@ -95,7 +97,7 @@ typedef struct gmm_plan {
     int64_t group_count;
     gmm_item *items;
     int64_t item_count, outer_items;
-    int64_t dot_rows;   /* groups of more rows go to the outer body; at most GMM_MOST_DOT_ROWS */
+    int64_t few_rows;   /* groups of more rows go to the outer body; at most GMM_MOST_FEW_ROWS */
     int64_t outer_rows; /* the most rows of an outer item */
     int32_t workers;
 } gmm_plan;
@@ -115,7 +117,8 @@ gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const 
 typedef enum gmm_ability {
     GMM_CAN_DOT,
     GMM_CAN_OUTER,
-    GMM_CAN_DECODE
+    GMM_CAN_DECODE,
+    GMM_CAN_INT8
 } gmm_ability;
 
 /* The kernel that does this with a format, with these CPU features: the first of the list that they allow, or NULL. */

@@ -11,6 +11,8 @@ static bool can(const gmm_kernel *kernel, gmm_ability ability)
         return kernel->dot != NULL;
     case GMM_CAN_OUTER:
         return kernel->outer != NULL;
+    case GMM_CAN_INT8:
+        return kernel->int8 != NULL;
     default:
         return kernel->decode != NULL;
     }
@@ -27,7 +29,7 @@ const gmm_kernel *gmm_kernel_choose(gmm_ability ability, const char *reads, uint
 
 bool gmm_kernel_used(const gmm_kernel *kernel, uint32_t features)
 {
-    for (gmm_ability ability = GMM_CAN_DOT; ability <= GMM_CAN_DECODE; ability++)
+    for (gmm_ability ability = GMM_CAN_DOT; ability <= GMM_CAN_INT8; ability++)
         if (can(kernel, ability) && kernel == gmm_kernel_choose(ability, kernel->reads, features))
             return true;
     return false;

@@ -3,6 +3,7 @@
 #include "base/context.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -24,22 +25,38 @@ gmm_pool *gmm_context_pool(const gmm_context *context)
     return context ? context->pool : &default_pool;
 }
 
+static gmm_status take_arithmetic(gmm_arithmetic arithmetic, gmm_context *context)
+{
+    /* As a number: what a caller puts there need not be one of the names. */
+    int64_t value = (int64_t)arithmetic;
+
+    if (value < GMM_ARITHMETIC_DEFAULT || value > GMM_ARITHMETIC_INT8)
+        return gmm_fail(GMM_ERR_ARGUMENT, "arithmetic is %" PRId64 "; it may be 0 (default), 1 (f32) or 2 (int8)",
+                        value);
+    if (arithmetic != GMM_ARITHMETIC_DEFAULT)
+        context->arithmetic = arithmetic;
+    return GMM_OK;
+}
+
 gmm_status gmm_context_create(const gmm_context_options *options, gmm_context **context)
 {
-    gmm_context made = {0};
+    gmm_context made = {.arithmetic = GMM_ARITHMETIC_F32};
+    const size_t size_before = offsetof(gmm_context_options, arithmetic);
     gmm_status status;
     uint32_t features;
 
     if (!context)
         return gmm_fail(GMM_ERR_NULL, "context is NULL");
     if (options) {
-        if (options->size != sizeof *options)
-            return gmm_fail(GMM_ERR_ARGUMENT, "options->size is %zu; this library knows %zu", options->size,
-                            sizeof *options);
+        if (options->size != sizeof *options && options->size != size_before)
+            return gmm_fail(GMM_ERR_ARGUMENT, "options->size is %zu; this library knows %zu and %zu", options->size,
+                            size_before, sizeof *options);
         if (options->threads < 0)
             return gmm_fail(GMM_ERR_ARGUMENT, "threads is %" PRId32 "; it may be 0 (default) or more",
                             options->threads);
         if ((status = gmm_cpu_parse_mask(options->cpu_mask, "cpu_mask", &made.cpu_mask)))
+            return status;
+        if (options->size == sizeof *options && (status = take_arithmetic(options->arithmetic, &made)))
             return status;
         made.threads = options->threads;
         made.parallel_for = options->parallel_for;

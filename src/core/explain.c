@@ -48,9 +48,23 @@ static void weights_text(const gmm_call *call, char *text, size_t size)
         snprintf(text, size, "%s", gmm_dtype_name(call->rhs.dtype));
 }
 
-static void plan_text(const gmm_call *call, const gmm_plan *plan, char *text, size_t text_size)
+/* What of the sums is chosen by the context. */
+static void arithmetic_text(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, char *text,
+                            size_t size)
 {
-    char weights[64], one[32], all[32];
+    if (plan->int8)
+        snprintf(text, size, "int8, rows of lhs rounded in groups of %" PRId32, call->weights.group_size);
+    else if (gmm_context_arithmetic(context) == GMM_ARITHMETIC_INT8)
+        snprintf(text, size, "f32; int8 is for affine, mxfp4 and nvfp4 weights along K");
+    else
+        snprintf(text, size, "f32");
+}
+
+static void plan_text(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, char *text,
+                      size_t text_size)
+{
+    char weights[64], arithmetic[80], one[32], all[32];
+    const gmm_kernel *few = plan->int8 ? plan->int8 : plan->dot, *many = plan->int8 ? plan->int8 : plan->outer;
     int64_t outer_groups = 0, most = 0;
 
     for (int64_t i = 0; i < plan->group_count; i++)
@@ -58,17 +72,20 @@ static void plan_text(const gmm_call *call, const gmm_plan *plan, char *text, si
     for (int64_t i = 0; i < plan->item_count; i++)
         outer_groups += plan->items[i].outer && plan->items[i].row == 0 && plan->items[i].column == 0;
     weights_text(call, weights, sizeof weights);
+    arithmetic_text(context, call, plan, arithmetic, sizeof arithmetic);
     snprintf(text, text_size,
              "%" PRId64 " products of %" PRId64 " x %" PRId64 " by %" PRId64 " x %" PRId64 ", type %s\n"
              "weights: %s, along %s%s; %" PRId64 " of %" PRId64 " matrices used, %s each, %s in all\n"
+             "arithmetic: %s\n"
              "kernels: %s for %" PRId64 " matrices, %s for %" PRId64 "; at most %" PRId64 " rows a matrix; decode: %s\n"
              "threads: %" PRId32 " for %" PRId64 " pieces of work\n",
              call->products, call->m, call->k, call->k, call->n, gmm_dtype_name(call->dtype), weights,
              call->dot ? "K (dot layout)" : "N (outer layout)", call->prepared ? ", prepared" : "", plan->group_count,
              call->rhs_indices.matrices, bytes_text(matrix_bytes(call), one, sizeof one),
-             bytes_text(matrix_bytes(call) * (double)plan->group_count, all, sizeof all), plan->dot->name,
-             plan->group_count - outer_groups, plan->outer->name, outer_groups, most,
-             plan->decoder                                    ? plan->decoder->name
+             bytes_text(matrix_bytes(call) * (double)plan->group_count, all, sizeof all), arithmetic, few->name,
+             plan->group_count - outer_groups, many->name, outer_groups, most,
+             plan->int8                                       ? "none"
+             : plan->decoder                                  ? plan->decoder->name
              : !call->quantized && call->rhs.dtype == GMM_F32 ? "none"
                                                               : "portable",
              plan->workers, plan->item_count);
@@ -90,7 +107,7 @@ gmm_status gmm_explain(const gmm_context *context, const gmm_product *product, c
     gmm_fp_env saved = gmm_fp_enter();
     status = gmm_plan_make(context, &call, arena, &plan);
     if (!status)
-        plan_text(&call, &plan, text, text_size);
+        plan_text(context, &call, &plan, text, text_size);
     gmm_fp_leave(saved);
     gmm_arena_end(gmm_context_pool(context), arena);
     return status;

@@ -2,8 +2,10 @@
  * SPDX-License-Identifier: MIT
  *
  * Nothing here can change a result: both bodies and every cut compute the same sums (docs/numerics.md). */
+#include <math.h>
 #include <string.h>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "core/call.h"
 #include "cpu/cpu.h"
@@ -14,19 +16,23 @@ enum {
      * every four rows, and all else is cheap to widen. */
     DOT_ROWS_F32 = 8,
     DOT_ROWS_CODES = 12,
-    DOT_ROWS_OTHER = GMM_MOST_DOT_ROWS,
+    DOT_ROWS_OTHER = GMM_MOST_FEW_ROWS,
+    /* And the most for weights that run along N to be swept, instead of cut into panels first. */
+    SWEEP_ROWS = 8,
     /* An outer item's packed rows stay in a second-level cache of 2 MB: at most this many floats. But few rows would
      * not repay packing the weights. */
     OUTER_FLOATS = 320 * 1024,
+    OUTER_CODES = 4 * OUTER_FLOATS, /* likewise for rows of int8 */
     LEAST_OUTER_ROWS = 56,
     MOST_OUTER_ROWS = 512,
-    /* Items for each thread, so that uneven experts even out. */
-    ITEMS_PER_THREAD = 4,
+    /* What is left is cut into so many items for each thread: whole matrices at first, small pieces in the end, so that
+     * uneven experts even out. Every item begins a stream of memory anew, which costs as much as 8 KB of it. */
+    ITEMS_PER_THREAD = 2,
     /* Multiply-adds below which waking another thread costs more than it brings. */
     WORK_PER_THREAD = 1 << 18,
 };
 
-static void choose_kernels(const gmm_call *call, uint32_t features, gmm_plan *plan)
+static void choose_kernels(const gmm_context *context, const gmm_call *call, uint32_t features, gmm_plan *plan)
 {
     const gmm_format *format = call->weights.format;
     const gmm_view *lhs = &call->lhs;
@@ -41,6 +47,8 @@ static void choose_kernels(const gmm_call *call, uint32_t features, gmm_plan *pl
     if (!plan->dot)
         plan->dot = gmm_kernel_choose(GMM_CAN_DOT, "f32", features);
     plan->outer = gmm_kernel_choose(GMM_CAN_OUTER, "f32", features);
+    if (gmm_context_arithmetic(context) == GMM_ARITHMETIC_INT8 && call->quantized && call->dot)
+        plan->int8 = gmm_kernel_choose(GMM_CAN_INT8, format->name, features);
     plan->decode = plan->decoder ? plan->decoder->decode : format->decode;
     if (lhs->strides[lhs->ndim - 1] == 1 && (lhs->dtype == GMM_F16 || lhs->dtype == GMM_BF16)) {
         const gmm_kernel *decoder = gmm_kernel_choose(GMM_CAN_DECODE, gmm_format_dense(lhs->dtype)->name, features);
@@ -115,10 +123,10 @@ static int64_t divide_up(int64_t a, int64_t b)
 /* Cut one group into items, appended to plan->items when that exists; returns how many. */
 static int64_t cut(const gmm_call *call, gmm_plan *plan, const gmm_group_of_rows *group, double pieces)
 {
-    bool outer = !call->dot || group->rows > plan->dot_rows;
-    int64_t most = outer ? plan->outer_rows : plan->dot_rows, row_chunks = divide_up(group->rows, most), items = 0;
+    bool outer = group->rows > plan->few_rows;
+    int64_t most = outer ? plan->outer_rows : plan->few_rows, row_chunks = divide_up(group->rows, most), items = 0;
     int64_t rows = divide_up(group->rows, row_chunks);
-    int64_t column_chunks = (int64_t)(pieces / (double)row_chunks) + 1;
+    int64_t column_chunks = pieces > (double)row_chunks ? (int64_t)ceil(pieces / (double)row_chunks) : 1;
     int64_t columns = round_up(divide_up(call->n, column_chunks), GMM_PANEL);
 
     for (int64_t row = 0; row < group->rows; row += rows)
@@ -143,20 +151,25 @@ static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm
     double work = (double)call->products * (double)call->m * (double)call->n * (double)call->k;
     double workers = work / WORK_PER_THREAD;
     int32_t threads = gmm_context_threads(context);
-    int64_t rows = OUTER_FLOATS / (call->k > 0 ? call->k : 1), items = 0;
+    int64_t rows = (plan->int8 ? OUTER_CODES : OUTER_FLOATS) / (call->k > 0 ? call->k : 1), items = 0;
 
     plan->workers = workers >= threads ? threads : workers < 1 ? 1 : (int32_t)workers;
-    plan->dot_rows = call->quantized ? DOT_ROWS_CODES : call->weights.dtype == GMM_F32 ? DOT_ROWS_F32 : DOT_ROWS_OTHER;
+    plan->few_rows = call->quantized ? DOT_ROWS_CODES : call->weights.dtype == GMM_F32 ? DOT_ROWS_F32 : DOT_ROWS_OTHER;
+    if (!call->dot)
+        plan->few_rows = SWEEP_ROWS;
+    if (plan->int8)
+        plan->few_rows = 1; /* with two rows a panel is already the cheaper way */
     if (call->panel_block)
-        plan->dot_rows = 0; /* panels are in the outer body's order, and need no preparation that few rows could save */
+        plan->few_rows = 0; /* panels are in the outer body's order, and need no preparation that few rows could save */
     plan->outer_rows = rows < LEAST_OUTER_ROWS ? LEAST_OUTER_ROWS : rows > MOST_OUTER_ROWS ? MOST_OUTER_ROWS : rows;
 
     /* Twice the same walk: first to count, then to fill. One thread needs no pieces. */
     double all_pieces = plan->workers > 1 ? (double)ITEMS_PER_THREAD * plan->workers : 0;
-    double total_rows = (double)call->products * (double)call->m;
     for (int pass = 0; pass < 2; pass++) {
+        double left = (double)call->products * (double)call->m;
         for (int64_t g = 0; g < plan->group_count; g++) {
-            int64_t made = cut(call, plan, &plan->groups[g], all_pieces * (double)plan->groups[g].rows / total_rows);
+            int64_t made = cut(call, plan, &plan->groups[g], all_pieces * (double)plan->groups[g].rows / left);
+            left -= (double)plan->groups[g].rows;
             items += pass == 0 ? made : 0;
         }
         if (pass == 0 && !(plan->items = gmm_arena_take(arena, items, sizeof *plan->items)))
@@ -176,7 +189,7 @@ gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_a
     if ((status = gmm_cpu_usable(context, &features)) || (status = gmm_indices_check(&call->lhs_indices)) ||
         (status = gmm_indices_check(&call->rhs_indices)))
         return status;
-    choose_kernels(call, features, plan);
+    choose_kernels(context, call, features, plan);
     if (call->products == 0 || call->m == 0 || call->n == 0)
         return GMM_OK;
     if ((status = group_rows(call, arena, plan)))

@@ -7,9 +7,8 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "core/call.h"
 #include "core/prepared_weights.h"
-#include "formats/convert.h"
+#include "core/run.h"
 #include "threads/parallel.h"
 
 enum {
@@ -29,124 +28,6 @@ enum {
     DOT_COLUMNS = 32,
 };
 
-typedef struct {
-    const gmm_call *call;
-    const gmm_plan *plan;
-    const gmm_view *out;
-    float *scratch;
-    int64_t scratch_floats; /* per worker */
-    _Atomic int64_t next;
-} run_job;
-
-static int64_t minimum(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Which product and which of its rows is row number `row` of a group? */
-static int64_t product_of(const run_job *job, const gmm_item *item, int64_t row, int64_t *row_in_product)
-{
-    int64_t m = job->call->m;
-
-    *row_in_product = (item->row + row) % m;
-    return job->plan->order[item->group->first + (item->row + row) / m];
-}
-
-static const char *lhs_row(const run_job *job, const gmm_item *item, int64_t row)
-{
-    const gmm_view *lhs = &job->call->lhs;
-    int64_t m, product = product_of(job, item, row, &m);
-
-    return gmm_view_at(lhs, job->plan->lhs_offsets[product] + m * lhs->strides[lhs->ndim - 2]);
-}
-
-/* Elements [k, k + count) of a row of lhs as f32: in place when it is such, else converted into `buffer`. */
-static const float *lhs_floats(const run_job *job, const char *row, int64_t k, int64_t count, float *buffer)
-{
-    const gmm_view *lhs = &job->call->lhs;
-    int64_t stride = lhs->strides[lhs->ndim - 1];
-    const char *at = row + k * stride * lhs->element_bytes;
-
-    if (lhs->dtype == GMM_F32 && stride == 1 && (uintptr_t)at % sizeof(float) == 0)
-        return (const float *)(const void *)at;
-    if (job->plan->decode_lhs)
-        job->plan->decode_lhs(&job->plan->lhs, (gmm_row){.codes = at}, 0, count, buffer);
-    else
-        gmm_load_run(lhs->dtype, job->call->dtype, at, stride, count, buffer);
-    return buffer;
-}
-
-/* Row number `row` (along the axis that is not read in sequence) of a matrix of rhs. */
-static gmm_row weight_row(const run_job *job, gmm_weights_offsets at, int64_t row)
-{
-    const gmm_call *call = job->call;
-    const gmm_view *rhs = &call->rhs;
-
-    if (call->quantized)
-        return gmm_weights_row(rhs, &call->scales, &call->biases, at, row);
-    int64_t stride = rhs->strides[rhs->ndim - (call->dot ? 1 : 2)];
-    return (gmm_row){.codes = gmm_view_at(rhs, at.w + row * stride)};
-}
-
-static gmm_weights_offsets weight_offsets(const run_job *job, int64_t matrix)
-{
-    const gmm_call *call = job->call;
-
-    if (call->quantized)
-        return gmm_weights_matrix(&call->rhs, &call->scales, &call->biases, matrix);
-    return (gmm_weights_offsets){.w = gmm_view_offset(&call->rhs, call->rhs.ndim - 2, matrix)};
-}
-
-/* Are weights f32 that lie one after the other, so that the outer body can pack them from where they are? */
-static bool in_place(const gmm_call *call)
-{
-    return !call->quantized && call->rhs.dtype == GMM_F32 && call->weights.code_stride == 1 &&
-           (uintptr_t)call->rhs.data % sizeof(float) == 0;
-}
-
-/* Bytes from one row to the next; an axis of one row may have any stride. */
-static int64_t row_bytes(const gmm_view *view, int32_t axis)
-{
-    return view->shape[axis] > 1 ? view->strides[axis] * view->element_bytes : 0;
-}
-
-/* Weight rows from number `first` on (along the axis that is not read in sequence). */
-static gmm_rows weight_rows(const run_job *job, gmm_weights_offsets matrix, int64_t first)
-{
-    const gmm_call *call = job->call;
-    const gmm_view *rhs = &call->rhs, *scales = &call->scales, *biases = &call->biases;
-    gmm_rows rows = {.first = weight_row(job, matrix, first)};
-
-    if (!call->quantized) {
-        rows.code_bytes = row_bytes(rhs, rhs->ndim - (call->dot ? 1 : 2));
-        return rows;
-    }
-    rows.code_bytes = row_bytes(rhs, rhs->ndim - 2);
-    rows.scale_bytes = row_bytes(scales, scales->ndim - 2);
-    if (biases->ndim >= 0)
-        rows.bias_bytes = row_bytes(biases, biases->ndim - 2);
-    return rows;
-}
-
-/* Where row number `row` of an item begins in the output. */
-static char *out_row(const run_job *job, const gmm_item *item, int64_t row)
-{
-    const gmm_view *out = job->out;
-    int32_t batch_ndim = job->call->batch_ndim;
-    int64_t m, product = product_of(job, item, row, &m);
-
-    return gmm_view_at(out, gmm_view_offset(out, batch_ndim, product) + m * out->strides[batch_ndim]);
-}
-
-/* Store results of one row, columns [column, column + count) of the product. */
-static void store(const run_job *job, char *row, int64_t column, int64_t count, const float *values)
-{
-    const gmm_view *out = job->out;
-    int64_t stride = out->strides[out->ndim - 1];
-
-    gmm_store_run(out->dtype, values, count, row + column * stride * out->element_bytes, stride);
-}
-
 /* ---- the dot body: few rows, weights that run along K ---- */
 
 /* Scratch: x, if it is not read in place | out | decoded weights. */
@@ -154,8 +35,8 @@ static bool dot_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *flo
 {
     int64_t decoded = plan->dot_decodes ? 0 : DOT_COLUMNS;
 
-    return gmm_mul_overflows(call->k, plan->dot_rows + decoded, floats) ||
-           gmm_add_overflows(*floats, plan->dot_rows * DOT_COLUMNS, floats);
+    return gmm_mul_overflows(call->k, plan->few_rows + decoded, floats) ||
+           gmm_add_overflows(*floats, plan->few_rows * DOT_COLUMNS, floats);
 }
 
 static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
@@ -164,9 +45,9 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
     const gmm_call *call = job->call;
     const gmm_plan *plan = job->plan;
     gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
-    float *out = scratch + plan->dot_rows * call->k, *panel = out + plan->dot_rows * DOT_COLUMNS;
-    const float *x[GMM_MOST_DOT_ROWS];
-    char *to[GMM_MOST_DOT_ROWS];
+    float *out = scratch + plan->few_rows * call->k, *panel = out + plan->few_rows * DOT_COLUMNS;
+    const float *x[GMM_MOST_FEW_ROWS];
+    char *to[GMM_MOST_FEW_ROWS];
 
     for (int64_t r = 0; r < item->rows; r++) {
         float *buffer = scratch + r * call->k;
@@ -258,7 +139,7 @@ static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, ou
         layout->codes = layout->panel + gmm_prepared_scratch(call, plan, rows, classes);
     layout->pieces = layout->codes;
     if (class_by_class(call, plan)) {
-        layout->codes = layout->panel + block / GMM_CLASSES * GMM_PANEL;
+        layout->codes = layout->panel + gmm_together_floats(block, classes);
         layout->pieces = layout->codes + plan->decoder->class_bytes(&call->weights, block) / (int64_t)sizeof(float);
     }
     layout->out = layout->pieces + GMM_MAX_MR * PIECE;
@@ -355,9 +236,8 @@ static void pack_rows(const run_job *job, gmm_weights_offsets matrix, int64_t co
     }
 }
 
-/* The weights of a block of a panel, for the outer kernel to fetch. */
-static void look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
-                       int64_t count, gmm_ahead *ahead)
+void gmm_look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
+                    int64_t count, int64_t steps, gmm_ahead *ahead)
 {
     const gmm_call *call = job->call;
     int64_t first = call->dot ? column : k, rows = call->dot ? columns : count;
@@ -387,7 +267,7 @@ static void look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t c
             ahead->parts[2].row_bytes = w.bias_bytes;
         }
     }
-    gmm_ahead_row(ahead);
+    gmm_ahead_begin(ahead, steps);
 }
 
 /* Make a block of a strip ready for the outer kernel: panels, or codes of one. */
@@ -427,6 +307,7 @@ static void outer_strip(const run_job *job, const gmm_item *item, const outer_la
 
     for (int64_t k = 0; k < call->k; k += layout->block) {
         int64_t count = minimum(layout->block, call->k - k), next = k + count;
+        int64_t steps = gmm_outer_steps(job->plan->outer, item->rows, count);
         gmm_ahead ahead = {0};
         gmm_outer outer = {
             .rows = item->rows,
@@ -448,10 +329,10 @@ static void outer_strip(const run_job *job, const gmm_item *item, const outer_la
         if (!call->dot && !call->panel_block)
             gmm_ahead_row(&ahead); /* nothing: a sweep is easy to foresee */
         else if (!call->panel_block && !outer.last)
-            look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), &ahead);
+            gmm_look_ahead(job, matrix, column, columns, next, minimum(layout->block, call->k - next), steps, &ahead);
         else if (!call->panel_block)
-            look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, left - GMM_PANEL), 0,
-                       minimum(layout->block, call->k), &ahead);
+            gmm_look_ahead(job, matrix, column + GMM_PANEL, minimum(GMM_PANEL, left - GMM_PANEL), 0,
+                           minimum(layout->block, call->k), steps, &ahead);
         for (int64_t c = 0; c < columns; c += GMM_PANEL) {
             outer.b = scratch + layout->panel + c / GMM_PANEL * layout->panel_block;
             outer.sums = scratch + layout->sums + c / GMM_PANEL * layout->panel_sums;
@@ -500,8 +381,12 @@ static void work(void *arg, int64_t worker)
         const gmm_item *item = &job->plan->items[next];
         if (job->call->k == 0)
             zero_item(job, item);
+        else if (job->plan->int8)
+            gmm_run_int8_item(job, item, scratch);
         else if (item->outer)
             outer_item(job, item, scratch);
+        else if (!job->call->dot)
+            gmm_run_sweep_item(job, item, scratch);
         else
             dot_item(job, item, scratch);
     }
@@ -517,9 +402,11 @@ gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const 
 
     if (plan->item_count == 0)
         return GMM_OK;
-    if (call->k > 0)
-        overflow =
-            (has_dot && dot_scratch(call, plan, &dot)) || (has_outer && lay_out(call, plan, plan->outer_rows, &outer));
+    if (call->k > 0 && plan->int8)
+        overflow = gmm_run_int8_scratch(call, plan, &dot);
+    else if (call->k > 0)
+        overflow = (has_dot && (call->dot ? dot_scratch : gmm_run_sweep_scratch)(call, plan, &dot)) ||
+                   (has_outer && lay_out(call, plan, plan->outer_rows, &outer));
     /* Workers' parts start on cache lines, one apart at least. */
     job.scratch_floats = ((outer.all > dot ? outer.all : dot) + 31) / 16 * 16;
     if (!overflow && !gmm_mul_overflows(job.scratch_floats, plan->workers, &floats))

@@ -13,6 +13,10 @@
  *
  *   decode  what a format's own decode does, to the bit. A file that has a dot body usually has this one as well.
  *
+ * And one for the other kind of sums, of int8 activations:
+ *
+ *   int8  all of it for one format: kernels/int8.h.
+ *
  * dot and decode want rows whose codes, scales and biases have stride 1. Kernels are stateless, allocate nothing, know
  * no threads. */
 #ifndef GMM_KERNEL_H
@@ -27,7 +31,8 @@ enum {
     GMM_CLASSES = 16,   /* running sums of the dot layout, on every instruction set */
     GMM_PANEL = 32,     /* columns of a packed panel of weights, on every instruction set */
     GMM_CLASS_GAP = 16, /* floats after each packed class: without them classes would compete for the same cache sets */
-    GMM_MAX_MR = 16     /* no outer kernel has more rows; also the most rows that are packed together */
+    GMM_TOGETHER_FLOATS = 6144, /* of classes that are decoded together: half of a first-level cache of 48 KB */
+    GMM_MAX_MR = 16             /* no outer kernel has more rows; also the most rows that are packed together */
 };
 
 /* Weight rows of one matrix. */
@@ -58,12 +63,14 @@ typedef struct gmm_dot {
     int64_t out_stride;
 } gmm_dot;
 
-/* Weights that an outer kernel fetches into the cache while it computes, a line of 64 bytes at a time: the next panel's
- * rows, so that memory works all the time. gmm_ahead_row() begins, and goes on to the next row. */
+/* Weights that an outer kernel fetches into the cache while it computes, some bytes at each step: the next panel's
+ * rows. Fetched faster than memory delivers, they would hold up what the kernel itself reads; so the pace is such that
+ * the last line is fetched in the last step. gmm_ahead_row() begins, and goes on to the next row. */
 typedef struct gmm_ahead {
-    const char *at; /* the line to fetch next */
+    const char *at; /* what to fetch next, and at + step / 2 */
     int64_t left;   /* steps to the end of this row */
-    int64_t step;   /* bytes: 64; 128 to fetch two lines at a time; 0 when there is nothing left to fetch */
+    int64_t step;   /* bytes: pace, or 0 when there is nothing left to fetch */
+    int64_t pace;   /* 1 to 128 */
     int part;
     struct {
         const char *row;
@@ -82,10 +89,23 @@ static inline void gmm_ahead_row(gmm_ahead *ahead)
         return;
     }
     ahead->at = ahead->parts[ahead->part].row;
-    ahead->left = ahead->parts[ahead->part].lines;
-    ahead->step = 64;
+    ahead->left = (ahead->parts[ahead->part].lines * 64 + ahead->pace - 1) / ahead->pace;
+    ahead->step = ahead->pace;
     ahead->parts[ahead->part].row += ahead->parts[ahead->part].row_bytes;
     ahead->parts[ahead->part].rows--;
+}
+
+/* Begin to fetch `parts`, in `steps` steps if such a pace is possible. */
+static inline void gmm_ahead_begin(gmm_ahead *ahead, int64_t steps)
+{
+    int64_t bytes = 0;
+
+    for (int i = 0; i < 3; i++)
+        if (ahead->parts[i].rows > 0)
+            bytes += ahead->parts[i].rows * ahead->parts[i].lines * 64;
+    ahead->pace = steps > 0 ? bytes / steps + 1 : 128;
+    ahead->pace = ahead->pace < 128 ? ahead->pace : 128;
+    gmm_ahead_row(ahead);
 }
 
 /* A panel of GMM_PANEL columns of weights that run along K, still in codes: one block of K, lanes along N. A format
@@ -110,7 +130,7 @@ typedef struct gmm_outer {
     int64_t k;       /* elements in this block; a multiple of 16 unless it is the last */
     const float *a;  /* packed lhs: tile after tile, in it class after class, element after element, row after row */
     float *b; /* packed weights: class after class, element after element, GMM_PANEL columns each; or, with codes,
-                 room for one class */
+                 room for gmm_classes_together() */
     /* Not NULL: packed weights instead of b, in the order in which the body takes their classes (gmm_class_in_tree) and
      * without gaps. F32, BF16 or F16, widened as they are used: that
      * pays when all rows are one tile. */
@@ -141,9 +161,22 @@ typedef struct gmm_pack {
     float *to;
 } gmm_pack;
 
+/* One call of an outer kernel's sweep: few rows times f32 weights that lie [K, N], as they lie. Sums go on from what
+ * they are, in order of K. */
+typedef struct gmm_sweep {
+    int64_t rows, columns, k; /* any numbers */
+    const float *const *x;    /* [rows]: of k elements */
+    const float *b;           /* [k][columns] */
+    int64_t b_stride;         /* floats from one element of K to the next */
+    float *sums;              /* [rows][columns] */
+    int64_t sums_stride;
+} gmm_sweep;
+
+typedef struct gmm_int8 gmm_int8; /* kernels/int8.h */
+
 typedef struct gmm_kernel {
     const char *name;  /* body_format_isa: also the file's name and, after gmm_, the symbol's */
-    const char *body;  /* "dot", "outer" or "decode" */
+    const char *body;  /* "dot", "outer", "decode" or "int8" */
     const char *reads; /* the weight format that it reads; the outer body reads "f32", what all are decoded to */
     uint32_t needs;    /* gmm_cpu bits; what they build on is implied */
     int32_t mr, nr;    /* rows and columns that it holds in registers */
@@ -162,6 +195,9 @@ typedef struct gmm_kernel {
 
     void (*outer)(const gmm_outer *call);
     void (*pack)(const gmm_pack *call);
+    void (*sweep)(const gmm_sweep *call);
+
+    const gmm_int8 *int8; /* what there is to do in int8 sums */
 } gmm_kernel;
 
 /* Every kernel, best first, NULL at the end; built from kernel_list.h. */
@@ -181,6 +217,12 @@ static inline int64_t gmm_tile_begin(int64_t rows, int64_t tiles, int64_t tile)
     return tile * (rows / tiles) + (tile < taller ? tile : taller);
 }
 
+/* Steps that an outer kernel makes with a panel of k elements: each is a fetch. */
+static inline int64_t gmm_outer_steps(const gmm_kernel *outer, int64_t rows, int64_t k)
+{
+    return gmm_tile_count(rows, outer->mr) * (GMM_PANEL / outer->nr) * k;
+}
+
 /* Elements of class c in a block of k. */
 static inline int64_t gmm_class_length(int64_t k, int64_t classes, int64_t c)
 {
@@ -192,6 +234,24 @@ static inline int64_t gmm_class_length(int64_t k, int64_t classes, int64_t c)
 static inline int64_t gmm_class_stride(int64_t k, int64_t classes, int64_t stride)
 {
     return (k + classes - 1) / classes * stride + GMM_CLASS_GAP;
+}
+
+/* Classes of a block of k that an outer kernel decodes together, a power of two: they stay in the first-level cache. */
+static inline int64_t gmm_classes_together(int64_t k, int64_t classes)
+{
+    int64_t together = 1;
+
+    while (together < classes && 2 * together * gmm_class_length(k, classes, 0) * GMM_PANEL <= GMM_TOGETHER_FLOATS)
+        together *= 2;
+    return together;
+}
+
+/* Room for them, in floats, for a block of at most k. */
+static inline int64_t gmm_together_floats(int64_t k, int64_t classes)
+{
+    int64_t one = gmm_class_length(k, classes, 0) * GMM_PANEL;
+
+    return one > GMM_TOGETHER_FLOATS ? one : GMM_TOGETHER_FLOATS;
 }
 
 /* The tree +8, +4, +2, +1 needs no more than one set of sums a level if classes come in the order 0, 8, 4, 12, 2, ...:

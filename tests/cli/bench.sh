@@ -10,7 +10,7 @@ common=(--shape '128,96,4,2' --seconds 0.001 --threads 1)
 
 gathermm bench "${common[@]}" --tokens 1,5 --activations f32,bf16 --in-cache --json rows.json --csv rows.csv --plot rows.svg >text
 echo "[$?]"
-sed -E 's/^([a-z0-9]+ +[a-z0-9]+ +[0-9]+ +[0-9]+) +[0-9].* (read|fma_f32|dot_bf16)$/\1 .../; s/^(1 thread: read) .*/\1 .../' text
+sed -E 's/^([a-z0-9]+ +[a-z0-9]+ +f32 +[0-9]+ +[0-9]+) +[0-9].* (read|fma_f32|dot_bf16)$/\1 .../; s/^(1 thread: read) .*/\1 .../' text
 head -1 rows.csv
 gathermm bench --shape 128,96,4,2 --seconds 0.001 --tokens 3,3 --formats affine4/32,f16,f16 --activations all --threads $threads \
     --layout plain --in-cache --cpu-mask all --seed 0x10 --json - --plot more.svg >more.json
@@ -26,6 +26,15 @@ gathermm bench --shape 80,32,2,1 --seconds 0.001 --threads 1 --tokens 1 --format
     cut -d, -f1-12
 
 gathermm bench "${common[@]}" --tokens 2 --formats f32 --activations f32 --memory 40M --csv - 2>/dev/null | cut -d, -f1-13
+
+# int8 rows, for formats and a layout that have such sums, and their error.
+gathermm bench "${common[@]}" --in-cache --arithmetic all --tokens 1,6 --formats f32,affine4,mxfp4,mxfp8,nvfp4 --activations f32 \
+    --json int8.json | grep -c '^[a-z0-9]* *f32 *int8 '
+python3 "$TESTS/bench_check.py" int8.json
+gathermm bench "${common[@]}" --in-cache --arithmetic int8 --formats f32,mxfp8
+echo "[$?]"
+gathermm bench --arithmetic int4
+echo "[$?]"
 
 # Prepared weights: the same work otherwise, and none that raw ones are compared with.
 gathermm bench "${common[@]}" --in-cache --prepared --tokens 1,40 --formats f32,bf16,nvfp4 --activations f32 --json prepared.json |

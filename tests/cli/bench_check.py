@@ -1,4 +1,4 @@
-"""bench_check.py - what must hold of the rows of `gathermm bench`: of rows.json and more.json, or of prepared.json; with
+"""bench_check.py - what must hold of the rows of `gathermm bench`: of rows.json and more.json, of prepared.json or of int8.json; with
 another argument, write rows to compare with."""
 # SPDX-License-Identifier: MIT
 import csv
@@ -41,8 +41,10 @@ def check_row(row):
     assert row["top_k"] - 1e-3 < touched < most + 1e-3, (row, touched)
 
     achieved = row["gbytes_s" if row["ceiling"] == "read" else "gflop_s"]
-    assert row["ceiling"] in ("read", "fma_f32", "dot_bf16")
+    assert row["ceiling"] in ("read", "fma_f32", "dot_bf16", "dot_int8")
     assert row["ceiling"] != "dot_bf16" or row["activations"] == "bf16"
+    assert row["ceiling"] != "dot_int8" or row["mode"] == "int8"
+    assert 0.001 < row["error"] < 0.02 if row["mode"] == "int8" else row["error"] == 0
     assert abs(row["ceiling_share"] * row["ceiling_rate"] / achieved - 1) < 1e-4
 
 
@@ -50,8 +52,8 @@ def points(name):
     return [title.text for title in ET.parse(name).getroot().iter(SVG + "title")]
 
 
-if sys.argv[1:] == ["prepared.json"]:
-    for one in load("prepared.json"):
+if sys.argv[1:] in (["prepared.json"], ["int8.json"]):
+    for one in load(sys.argv[1]):
         check_row(one)
         print(one["format"], one["tokens"], one["mode"], one["weights"])
     sys.exit()

@@ -108,13 +108,14 @@ static void test_default_context(void **state)
 
 static void test_context(void **state)
 {
-    gmm_context *context = NULL;
-    gmm_context_options options = {.size = sizeof options, .threads = 2};
-
     (void)state;
-    assert_int_equal(gmm_context_create(&options, &context), GMM_OK);
-    check(context);
-    gmm_context_destroy(context);
+    for (gmm_arithmetic arithmetic = GMM_ARITHMETIC_F32; arithmetic <= GMM_ARITHMETIC_INT8; arithmetic++) {
+        gmm_context *context = NULL;
+        gmm_context_options options = {.size = sizeof options, .threads = 2, .arithmetic = arithmetic};
+        assert_int_equal(gmm_context_create(&options, &context), GMM_OK);
+        check(context);
+        gmm_context_destroy(context);
+    }
 }
 
 /* An arena's pieces are apart, aligned, and of one block when it is taken again. */

@@ -80,7 +80,7 @@ static outcome run_in(const environment *e, const gmm_context *context, gmm_case
 static void products(void **state)
 {
     gmm_context *two_threads = NULL;
-    const gmm_context_options options = {.size = sizeof options, .threads = 2};
+    const gmm_context_options options = {.size = sizeof options, .threads = 2, .arithmetic = gmm_case_arithmetic()};
     const size_t count = sizeof environments / sizeof environments[0];
 
     (void)state;

@@ -54,6 +54,7 @@ static gmm_context *context_of(gmm_context_options options)
     gmm_context *context = NULL;
 
     options.size = sizeof options;
+    options.arithmetic = gmm_case_arithmetic();
     assert_int_equal(gmm_context_create(&options, &context), GMM_OK);
     return context;
 }
@@ -157,7 +158,7 @@ static void calls_at_the_same_time(void **state)
         expected[i] = gmm_case_run(gmm_case_one_thread(), &cases[i], GMM_POISON_ZERO);
     }
     for (int kind = 0; kind < 3; kind++) {
-        const gmm_context *context = kind == 0 ? NULL : kind == 1 ? shared : gmm_case_one_thread();
+        const gmm_context *context = kind == 0 ? gmm_case_context(NULL) : kind == 1 ? shared : gmm_case_one_thread();
         pthread_t threads[callers];
         caller all[callers];
         for (int i = 0; i < callers; i++) {

@@ -7,12 +7,13 @@
 
 #include "cpu/cpu.h"
 #include "kernel_check.h"
+#include "kernels/int8.h"
 
-/* Is there a kernel that runs everywhere and does this with f32? */
-static bool portable(const char *body)
+/* Is there a kernel that runs everywhere and does this with such weights? */
+static bool portable(const char *body, const char *reads)
 {
     for (size_t i = 0; gmm_kernels[i]; i++)
-        if (!strcmp(gmm_kernels[i]->body, body) && !strcmp(gmm_kernels[i]->reads, "f32") && !gmm_kernels[i]->needs)
+        if (!strcmp(gmm_kernels[i]->body, body) && !strcmp(gmm_kernels[i]->reads, reads) && !gmm_kernels[i]->needs)
             return true;
     return false;
 }
@@ -22,7 +23,7 @@ void check_descriptor(void **state)
     gmm_random random;
     const gmm_kernel *kernel = check_begin(state, "descriptor", &random);
     bool dot = !strcmp(kernel->body, "dot"), outer = !strcmp(kernel->body, "outer");
-    bool decode = !strcmp(kernel->body, "decode");
+    bool decode = !strcmp(kernel->body, "decode"), int8 = !strcmp(kernel->body, "int8");
     gmm_weights weights;
     char name[128];
 
@@ -33,9 +34,10 @@ void check_descriptor(void **state)
     for (size_t i = 0; gmm_kernels[i]; i++)
         if (gmm_kernels[i] != kernel && !strcmp(gmm_kernels[i]->name, kernel->name))
             check_fail("another kernel has this name");
-    if (dot + outer + decode != 1)
+    if (dot + outer + decode + int8 != 1)
         check_fail("its body is %s", kernel->body);
     if (dot != (kernel->dot != NULL) || outer != (kernel->outer != NULL) || outer != (kernel->pack != NULL) ||
+        outer != (kernel->sweep != NULL) || int8 != (kernel->int8 != NULL) || (int8 && kernel->decode) ||
         (decode && !kernel->decode) || (outer && kernel->decode) || (!dot && kernel->arrange))
         check_fail("it lacks what its body does, or does what its body does not");
     if (!kernel->class_decode != !kernel->class_fill || !kernel->class_decode != !kernel->class_bytes ||
@@ -47,6 +49,8 @@ void check_descriptor(void **state)
         check_fail("it needs features that no CPU has");
     if (kernel->mr < 1 || kernel->mr > GMM_MAX_MR || kernel->nr < 1 || kernel->nr > GMM_PANEL)
         check_fail("it holds %d rows and %d columns", (int)kernel->mr, (int)kernel->nr);
-    if (!portable("dot") || !portable("outer"))
+    if (int8 && (!kernel->int8->quantize || !kernel->int8->dot || !kernel->int8->fill || !kernel->int8->outer))
+        check_fail("it lacks a part of int8 sums");
+    if (!portable("dot", "f32") || !portable("outer", "f32") || (int8 && !portable("int8", kernel->reads)))
         check_fail("nothing would be left on a CPU without it");
 }

@@ -136,19 +136,25 @@ static gmm_ahead random_ahead(gmm_random *random, const char *guard_page)
         ahead.parts[i].row_bytes = gmm_random_between(random, -100, 5000);
         ahead.parts[i].lines = gmm_random_between(random, 1, 20);
     }
-    gmm_ahead_row(&ahead);
+    gmm_ahead_begin(&ahead, gmm_random_between(random, 0, 3000));
     return ahead;
 }
 
-/* It is some number of lines into the row that it is at. */
+/* It is some number of steps into the row that it is at. */
 static void check_ahead(const gmm_ahead *ahead)
 {
-    if (ahead->step == 0 ? ahead->part != 3
-                         : ahead->part > 2 || ahead->step != 64 || ahead->left < 1 ||
-                               ahead->left > ahead->parts[ahead->part].lines ||
-                               ahead->at != ahead->parts[ahead->part].row - ahead->parts[ahead->part].row_bytes +
-                                                (ahead->parts[ahead->part].lines - ahead->left) * 64)
+    if (ahead->step == 0) {
+        if (ahead->part != 3)
+            check_fail("ends what is to be fetched ahead too early");
+        return;
+    }
+    if (ahead->part > 2 || ahead->step != ahead->pace)
         check_fail("leaves what is to be fetched ahead in disorder");
+    int64_t steps = (ahead->parts[ahead->part].lines * 64 + ahead->pace - 1) / ahead->pace;
+    if (ahead->left < 1 || ahead->left > steps ||
+        ahead->at !=
+            ahead->parts[ahead->part].row - ahead->parts[ahead->part].row_bytes + (steps - ahead->left) * ahead->pace)
+        check_fail("leaves what is to be fetched ahead at the wrong step");
 }
 
 static bool all_nan(const float *from, int64_t count)
@@ -170,7 +176,8 @@ static void run_block(const check_outer *of, gmm_random *random, gmm_outer call,
     call.a = pack_lhs(of->kernel, random, &a, call.classes, begin, end, of->x, call.rows);
     if (of->decoder) {
         check_class_fill(of->decoder, &codes, &panel);
-        call.b = check_floats(&b, gmm_class_length(call.k, GMM_CLASSES, 0) * GMM_PANEL);
+        call.b = check_floats(&b, gmm_classes_together(call.k, GMM_CLASSES) * gmm_class_length(call.k, GMM_CLASSES, 0) *
+                                      GMM_PANEL);
         call.codes = &codes;
         call.class_decode = of->decoder->class_decode;
     } else if (of->prepared_type) {

@@ -126,9 +126,13 @@ static const struct {
     {"outer: rows", "outer", check_outer_rows},
     {"prepared", "outer", check_prepared},
     {"pack", "outer", check_pack},
+    {"sweep", "outer", check_sweep},
     {"decode: every run", "decode", check_decode_runs},
     {"decode: every code", "decode", check_decode_codes},
     {"decode: class by class", "class", check_decode_classes},
+    {"int8: every K", "int8", check_int8_lengths},
+    {"int8: rows x columns", "int8", check_int8_shapes},
+    {"int8: every scale", "int8", check_int8_scales},
 };
 
 enum {

@@ -18,9 +18,13 @@ void check_outer_lengths(void **state);
 void check_outer_rows(void **state);
 void check_prepared(void **state);
 void check_pack(void **state);
+void check_sweep(void **state);
 void check_decode_runs(void **state);
 void check_decode_codes(void **state);
 void check_decode_classes(void **state);
+void check_int8_lengths(void **state);
+void check_int8_shapes(void **state);
+void check_int8_scales(void **state);
 
 /* ---- the case in hand ---- */
 

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #define _DEFAULT_SOURCE /* _SC_LEVEL2_CACHE_SIZE, _SC_PHYS_PAGES */
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "gathermm/ceilings.h"
@@ -77,6 +78,13 @@ static void add_kernel(item_list *list, const gmm_kernel *kernel)
             add(list,
                 (time_item){
                     .kernel = kernel, .what = TIME_PANEL, .weights = weights, .rows = outer_rows[r], .k = TIME_K});
+        for (int r = 0; kernel->int8 && r < 5; r++)
+            add(list, (time_item){.kernel = kernel,
+                                  .what = TIME_INT8,
+                                  .weights = weights,
+                                  .rows = r > 1 ? outer_rows[r - 1] : 1,
+                                  .k = TIME_K,
+                                  .from_memory = r == 0});
         if (kernel->decode)
             add(list, (time_item){.kernel = kernel, .what = TIME_DECODE, .weights = weights, .k = TIME_K});
     }
@@ -86,10 +94,18 @@ static void add_kernel(item_list *list, const gmm_kernel *kernel)
         add(list, (time_item){.kernel = kernel, .what = TIME_PACK, .rows = GMM_MAX_MR, .k = TIME_K});
 }
 
+/* 0 where the CPU has no such instruction. */
 static bool measure_ceiling(const char *name, double *best)
 {
     gmm_ceiling_result result;
+    gmm_ceiling_info info;
+    bool usable = false;
 
+    for (size_t i = 0; gmm_ceiling_at(NULL, i, &info); i++)
+        usable |= !strcmp(info.name, name) && info.usable;
+    *best = 0;
+    if (!usable)
+        return true;
     if (gmm_ceiling_measure(NULL, name, 1, 0.2, &result)) {
         fprintf(stderr, "kernel_check: %s\n", gmm_error_detail());
         return false;
@@ -141,7 +157,7 @@ int time_kernels(const gmm_kernel *const *kernels, int64_t count, FILE *json)
     for (int64_t i = 0; i < count; i++)
         add_kernel(&list, kernels[i]);
     choose_sizes(&list, &ceilings);
-    if (!measure_ceiling("fma_f32", &ceilings.fma_flops) ||
+    if (!measure_ceiling("fma_f32", &ceilings.fma_flops) || !measure_ceiling("dot_int8", &ceilings.int8_ops) ||
         (ceilings.memory_bytes && !measure_ceiling("read", &ceilings.read_bytes)))
         return 1;
     time_memory *memory = time_memory_make(ceilings.memory_bytes, ceilings.cache_bytes);

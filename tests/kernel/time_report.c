@@ -5,13 +5,11 @@
 
 #include "kernel_time.h"
 
-static const char *const whats[] = {
-    [TIME_DOT] = "dot", [TIME_OUTER] = "outer", [TIME_PANEL] = "panel", [TIME_PACK] = "pack", [TIME_DECODE] = "decode"};
-static const char *const units[] = {[TIME_DOT] = "weight",
-                                    [TIME_OUTER] = "multiply-add",
-                                    [TIME_PANEL] = "multiply-add",
-                                    [TIME_PACK] = "element",
-                                    [TIME_DECODE] = "weight"};
+static const char *const whats[] = {[TIME_DOT] = "dot",   [TIME_OUTER] = "outer",   [TIME_PANEL] = "panel",
+                                    [TIME_PACK] = "pack", [TIME_DECODE] = "decode", [TIME_INT8] = "int8"};
+static const char *const units[] = {
+    [TIME_DOT] = "weight",   [TIME_OUTER] = "multiply-add", [TIME_PANEL] = "multiply-add",
+    [TIME_PACK] = "element", [TIME_DECODE] = "weight",      [TIME_INT8] = "multiply-add"};
 
 /* What the table and the JSON say of an item. */
 typedef struct {
@@ -37,11 +35,12 @@ static row make_row(const time_item *item, const time_item *items, const time_ce
     double call_seconds = time_summarize(item->seconds).median * item->units;
     r.bytes = item->bytes / call_seconds;
     r.operations = item->operations / call_seconds;
-    double fma = ceilings->fma_flops > 0 ? r.operations / ceilings->fma_flops : 0;
+    double peak = item->what == TIME_INT8 ? ceilings->int8_ops : ceilings->fma_flops;
+    double arithmetic = peak > 0 ? r.operations / peak : 0;
     double read = ceilings->read_bytes > 0 && item->from_memory ? r.bytes / ceilings->read_bytes : 0;
-    if (item->operations > 0 && (fma > 0 || read > 0)) {
-        r.ceiling = read > fma ? "read" : "fma_f32";
-        r.ceiling_share = read > fma ? read : fma;
+    if (item->operations > 0 && (arithmetic > 0 || read > 0)) {
+        r.ceiling = read > arithmetic ? "read" : item->what == TIME_INT8 ? "dot_int8" : "fma_f32";
+        r.ceiling_share = read > arithmetic ? read : arithmetic;
     }
     if (item->weights.format && item->weights.format->has_biases)
         snprintf(r.weights, sizeof r.weights, "%s %d, groups of %d", item->weights.format->name,
@@ -72,20 +71,21 @@ void time_print(const time_item *items, int64_t count, const time_ceilings *ceil
     printf(
         "One thread at %.2f GHz, by a chain of additions in each round; its own time, without other programs' turns.\n"
         "Medians of %d interleaved repetitions, +- half the distance of the quartiles. Cycles are for a weight (dot,\n"
-        "decode), a multiply-add (outer, panel) or an element (pack). Ceilings: fma_f32 %s GFLOP/s, read %s GB/s.\n",
+        "decode), a multiply-add (outer, panel, int8) or an element (pack). Ceilings: fma_f32 %s GFLOP/s, dot_int8 %s\n"
+        "Gop/s, read %s GB/s.\n",
         ceilings->clock_hz * 1e-9, TIME_REPETITIONS, digits(ceilings->fma_flops * 1e-9, a),
-        digits(ceilings->read_bytes * 1e-9, b));
+        digits(ceilings->int8_ops * 1e-9, c), digits(ceilings->read_bytes * 1e-9, b));
     printf("Operands from cache take %lld KiB at most", (long long)ceilings->cache_bytes >> 10);
     if (ceilings->memory_bytes)
         printf(", weights from memory stream through %lld MiB", (long long)ceilings->memory_bytes >> 20);
-    printf(".\n\n%-20s %-6s %-22s %-12s %-6s %7s %6s %10s %6s %6s %7s  %s\n", "kernel", "does", "weights", "shape",
+    printf(".\n\n%-22s %-6s %-22s %-12s %-6s %7s %6s %10s %6s %6s %7s  %s\n", "kernel", "does", "weights", "shape",
            "from", "cycles", "+-", "x portable", "+-", "GB/s", "GFLOP/s", "share of ceiling");
     for (int64_t i = 0; i < count; i++) {
         const time_item *item = &items[i];
         if (!item->kernel)
             continue;
         row r = make_row(item, items, ceilings);
-        printf("%-20s %-6s %-22s %-12s %-6s %7s %5.1f%% %10s %5.1f%% %6s %7s", item->kernel->name, whats[item->what],
+        printf("%-22s %-6s %-22s %-12s %-6s %7s %5.1f%% %10s %5.1f%% %6s %7s", item->kernel->name, whats[item->what],
                r.weights, r.shape, item->from_memory ? "memory" : "cache", digits(r.cycles.median, a),
                50 * r.cycles.spread, digits(r.ratio.median, b), 50 * r.ratio.spread, digits(r.bytes * 1e-9, c),
                digits(r.operations * 1e-9, d));
@@ -131,6 +131,7 @@ bool time_write_json(const time_item *items, int64_t count, const time_ceilings 
         }
     json_object_set_new(all, "clock_ghz", json_real(ceilings->clock_hz * 1e-9));
     json_object_set_new(all, "fma_f32_gflop_s", json_real(ceilings->fma_flops * 1e-9));
+    json_object_set_new(all, "dot_int8_gop_s", json_real(ceilings->int8_ops * 1e-9));
     json_object_set_new(all, "read_gbytes_s", json_real(ceilings->read_bytes * 1e-9));
     json_object_set_new(all, "memory_bytes", json_integer(ceilings->memory_bytes));
     json_object_set_new(all, "cache_bytes", json_integer(ceilings->cache_bytes));

@@ -7,6 +7,7 @@
 
 #include "kernel_check.h"
 #include "kernel_time.h"
+#include "kernels/int8.h"
 
 struct time_memory {
     char *stream, *cache; /* weights */
@@ -14,11 +15,13 @@ struct time_memory {
     int64_t cursor; /* in stream: all before it has been read longer ago than all behind it */
     float *x;       /* [TIME_ROWS][TIME_K] */
     float *panel, *packed, *a, *b, *sums, *tree, *out;
+    int8_t *rounded; /* [TIME_ROWS][ROUNDED_STRIDE] */
 };
 
 enum {
     HUGE_PAGE_BYTES = 2 << 20,
     PACKED_FLOATS = GMM_CLASSES * (TIME_K / GMM_CLASSES * TIME_ROWS + TIME_ROWS * GMM_CLASS_GAP),
+    ROUNDED_STRIDE = TIME_K + 64,
     PANEL_FLOATS = GMM_CLASSES * (TIME_K / GMM_CLASSES * GMM_PANEL + GMM_CLASS_GAP)
 };
 
@@ -83,6 +86,9 @@ time_memory *time_memory_make(int64_t memory_bytes, int64_t cache_bytes)
     memory->sums = make_floats(GMM_CLASSES * TIME_ROWS * GMM_PANEL);
     memory->tree = make_floats(GMM_TREE_LEVELS * TIME_ROWS * GMM_PANEL);
     memory->out = make_floats(TIME_ROWS * GMM_PANEL);
+    memory->rounded = check_allocate(TIME_ROWS, ROUNDED_STRIDE);
+    for (int64_t i = 0; i < TIME_ROWS * ROUNDED_STRIDE; i++)
+        memory->rounded[i] = (int8_t)(i % 61 - 30);
     return memory;
 }
 
@@ -93,17 +99,23 @@ void time_memory_free(time_memory *memory)
 
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++)
         free(floats[i]);
+    free(memory->rounded);
     free(memory->stream);
     free(memory->cache);
     free(memory);
 }
 
-static const gmm_kernel *portable(const char *body)
+static const gmm_kernel *portable_for(const char *body, const char *reads)
 {
     for (size_t i = 0; gmm_kernels[i]; i++)
-        if (!gmm_kernels[i]->needs && !strcmp(gmm_kernels[i]->body, body) && !strcmp(gmm_kernels[i]->reads, "f32"))
+        if (!gmm_kernels[i]->needs && !strcmp(gmm_kernels[i]->body, body) && !strcmp(gmm_kernels[i]->reads, reads))
             return gmm_kernels[i];
     return NULL; /* the tests see to it that there is one */
+}
+
+static const gmm_kernel *portable(const char *body)
+{
+    return portable_for(body, "f32");
 }
 
 /* `count` weight rows: their codes, then their scales, then their biases. */
@@ -231,6 +243,43 @@ static void call_panel(const time_item *item, time_memory *memory, const gmm_row
     call_outer(item, memory, portable("outer"), NULL, NULL);
 }
 
+/* Rounded rows, whose scales are some numbers, times weights in codes. */
+static void call_int8(const time_item *item, time_memory *memory, const gmm_rows *w)
+{
+    const gmm_kernel *kernel = item->kernel ? item->kernel : portable_for("int8", item->weights.format->name);
+    gmm_ahead nothing = {0};
+    gmm_int8_panel panel = {
+        .weights = &item->weights,
+        .w = *w,
+        .columns = TIME_COLUMNS,
+        .k = item->k,
+        .codes = (uint8_t *)memory->packed,
+        .scales = memory->b,
+        .biases = memory->b + PANEL_FLOATS / 2,
+    };
+    gmm_int8_outer outer = {
+        .panel = &panel,
+        .rows = item->rows,
+        .x = {memory->rounded, memory->x, memory->x, ROUNDED_STRIDE, item->k / item->weights.group_size},
+        .sums = memory->sums,
+        .ahead = &nothing,
+    };
+
+    if (item->rows == 1) {
+        kernel->int8->dot(&(gmm_int8_dot){.weights = &item->weights,
+                                          .w = *w,
+                                          .columns = TIME_COLUMNS,
+                                          .k = item->k,
+                                          .x = &outer.x,
+                                          .out = memory->out});
+        return;
+    }
+    gmm_ahead_row(&nothing);
+    kernel->int8->fill(&panel);
+    memset(memory->sums, 0, (size_t)(item->rows * GMM_PANEL) * sizeof(float)); /* else they would grow to infinity */
+    kernel->int8->outer(&outer);
+}
+
 static int64_t row_bytes(const time_item *item)
 {
     return check_code_bytes(&item->weights, item->k) + check_scale_bytes(&item->weights, item->k) +
@@ -267,6 +316,9 @@ static void call_once(const time_item *item, time_memory *memory, const gmm_rows
     case TIME_PANEL:
         call_panel(item, memory, w);
         break;
+    case TIME_INT8:
+        call_int8(item, memory, w);
+        break;
     case TIME_OUTER:
         call_outer(item, memory, outer, NULL, NULL);
         break;
@@ -294,11 +346,12 @@ double time_sample(const time_item *item, time_memory *memory)
 void time_prepare(time_item *item, time_memory *memory)
 {
     double k = (double)item->k, rows = (double)item->rows, columns = TIME_COLUMNS, seconds = 0;
-    bool multiplies = item->what == TIME_DOT || item->what == TIME_OUTER || item->what == TIME_PANEL;
+    bool multiplies =
+        item->what == TIME_DOT || item->what == TIME_OUTER || item->what == TIME_PANEL || item->what == TIME_INT8;
 
-    item->units = item->what == TIME_OUTER || item->what == TIME_PANEL ? rows * k * columns
-                  : item->what == TIME_PACK                            ? rows * k
-                                                                       : columns * k;
+    item->units = item->what == TIME_OUTER || item->what == TIME_PANEL || item->what == TIME_INT8 ? rows * k * columns
+                  : item->what == TIME_PACK                                                       ? rows * k
+                                                                                                  : columns * k;
     item->operations = multiplies ? 2 * rows * k * columns : 0;
     if (item->weights.format)
         item->bytes = columns * (double)row_bytes(item);

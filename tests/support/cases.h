@@ -88,6 +88,14 @@ void gmm_case_make(gmm_case *made, gmm_random *random, const gmm_case_spec *spec
 
 void gmm_case_free(gmm_case *made);
 
+/* The arithmetic of all contexts below, and of NULL ones in gmm_case_run and gmm_case_check: f32, or what the
+ * environment variable GMM_TEST_ARITHMETIC says, "int8". Tests that make contexts of their own should give it to
+ * them. */
+gmm_arithmetic gmm_case_arithmetic(void);
+
+/* The context itself, or for NULL one with all defaults but the arithmetic. */
+const gmm_context *gmm_case_context(const gmm_context *context);
+
 /* A context of one thread, for the many small calls of tests that are not about threads: waking others costs more than
  * such a call. */
 const gmm_context *gmm_case_one_thread(void);
@@ -95,7 +103,8 @@ const gmm_context *gmm_case_one_thread(void);
 /* A line that says what the case is. */
 const char *gmm_case_text(const gmm_case_spec *spec, char *text, size_t text_size);
 
-/* Run it, and fail the test unless out is what the oracle says, and nothing else was written. */
+/* Run it, and fail the test unless out is what the oracle says, and nothing else was written. In int8 the oracle only
+ * judges products that have no such sums. */
 void gmm_case_check(const gmm_context *context, gmm_case *made);
 
 /* Fill out with a poison, run, and return out's elements in row-major order (malloc'ed). Fails the test on an error

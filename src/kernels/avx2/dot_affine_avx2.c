@@ -92,7 +92,7 @@ static __attribute__((noinline)) void group_scales(int variant, const gmm_weight
 }
 
 #define DOT_MR 4
-#define DOT_NR(rows) ((rows) == 1 ? 2 : 1)
+#define DOT_NR(variant, rows) ((rows) == 1 ? 2 : 1)
 #define GROUP_STEP 32
 #define GROUP_SIZE(weights) ((weights)->group_size)
 #define GROUP_TOGETHER false
@@ -136,7 +136,7 @@ const gmm_kernel gmm_dot_affine_avx2 = {
     .reads = "affine",
     .needs = GMM_CPU_AVX2,
     .mr = DOT_MR,
-    .nr = DOT_NR(DOT_MR),
+    .nr = DOT_NR(0, DOT_MR),
     .dot = dot,
     .arrange = arrange,
     .decode = decode,

@@ -15,7 +15,7 @@ static inline vf32 dense_first(int64_t count, const void *from)
 }
 
 #define DOT_MR 2
-#define DOT_NR(rows) 2
+#define DOT_NR(variant, rows) 2
 #define DENSE_BYTES 4
 #include "kernels/bodies/dot_dense_body.h"
 
@@ -26,6 +26,6 @@ const gmm_kernel gmm_dot_f32_avx2 = {
     .reads = "f32",
     .needs = GMM_CPU_AVX2,
     .mr = DOT_MR,
-    .nr = DOT_NR(DOT_MR),
+    .nr = DOT_NR(0, DOT_MR),
     .dot = dot_dense,
 };

@@ -46,7 +46,7 @@ static inline void group_scales(int variant, const gmm_weights *weights, gmm_row
 }
 
 #define DOT_MR 4
-#define DOT_NR(rows) ((rows) == 1 ? 2 : 1)
+#define DOT_NR(variant, rows) ((rows) == 1 ? 2 : 1)
 #define GROUP_STEP 32
 #define GROUP_SIZE(weights) 32
 #define GROUP_TOGETHER false
@@ -75,7 +75,7 @@ const gmm_kernel gmm_dot_mxfp4_avx2 = {
     .reads = "mxfp4",
     .needs = GMM_CPU_AVX2,
     .mr = DOT_MR,
-    .nr = DOT_NR(DOT_MR),
+    .nr = DOT_NR(0, DOT_MR),
     .dot = dot,
     .arrange = arrange,
     .decode = decode,

@@ -54,7 +54,7 @@ static inline __attribute__((always_inline)) void group_scales(int variant, cons
 }
 
 #define DOT_MR 4
-#define DOT_NR(rows) ((rows) == 1 ? 2 : 1)
+#define DOT_NR(variant, rows) ((rows) == 1 ? 2 : 1)
 #define GROUP_STEP 32
 #define GROUP_SIZE(weights) 32
 #define GROUP_TOGETHER false
@@ -102,7 +102,7 @@ const gmm_kernel gmm_dot_mxfp8_avx2 = {
     .reads = "mxfp8",
     .needs = GMM_CPU_AVX2,
     .mr = DOT_MR,
-    .nr = DOT_NR(DOT_MR),
+    .nr = DOT_NR(0, DOT_MR),
     .dot = dot,
     .decode = decode,
 };

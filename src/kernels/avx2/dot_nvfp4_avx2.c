@@ -46,7 +46,7 @@ static __attribute__((noinline)) void group_scales(int variant, const gmm_weight
 }
 
 #define DOT_MR 4
-#define DOT_NR(rows) ((rows) == 1 ? 2 : 1)
+#define DOT_NR(variant, rows) ((rows) == 1 ? 2 : 1)
 #define GROUP_STEP 16
 #define GROUP_SIZE(weights) 16
 #define GROUP_TOGETHER false
@@ -78,7 +78,7 @@ const gmm_kernel gmm_dot_nvfp4_avx2 = {
     .reads = "nvfp4",
     .needs = GMM_CPU_AVX2,
     .mr = DOT_MR,
-    .nr = DOT_NR(DOT_MR),
+    .nr = DOT_NR(0, DOT_MR),
     .dot = dot,
     .arrange = arrange,
     .decode = decode,

@@ -124,29 +124,36 @@ static inline __attribute__((always_inline)) void load_e8m0(const void *from, in
 }
 
 /* 32 E4M3 values less a factor of 2^8: as f16 numbers they have the same bits, seven places up, subnormal ones too.
- * Widened with their sign, negative codes have it twice; subtracting 128 clears the second. NaN are the codes whose
- * upper bit changes when 1 is added: so 0x7f and 0xff both become -1 and then 0xff80, an f16 NaN. */
+ * Widened with their sign, negative codes have it twice: bit 7, the second, has to go. Adding 1 sets bit 7 for them and
+ * for the NaN 0x7f, whose bits become those of an f16 NaN when it is flipped; for 0xff, which has such bits already, it
+ * clears it. */
 static inline __attribute__((always_inline)) void e4m3_over_256(__m256i codes, vf32 *values)
 {
     __m512i words = _mm512_cvtepi8_epi16(codes);
-    __m512i twice = _mm512_and_si512(_mm512_add_epi16(words, _mm512_set1_epi16(1)), _mm512_set1_epi16(128));
-    __m512i halves = _mm512_slli_epi16(_mm512_sub_epi16(words, twice), 7);
+    __m512i next = _mm512_add_epi16(words, _mm512_set1_epi16(1));
+    /* words ^ (next & 128) */
+    __m512i halves = _mm512_slli_epi16(_mm512_ternarylogic_epi32(words, next, _mm512_set1_epi16(128), 0x78), 7);
 
-    /* From memory a conversion takes one vector operation instead of two or three, and spares the busy port of
-     * shuffles. Compilers have to be kept from converting registers. */
-    __asm__("" : "+m"(halves));
-    values[0] = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)&halves));
-    values[1] = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)&halves + 1));
+    /* One half by way of memory, which spares the shuffle that would bring it down, and one not, which spares a store:
+     * a tenth faster than both halves either way. */
+    __m256i upper = _mm512_extracti64x4_epi64(halves, 1);
+    __asm__("" : "+m"(upper));
+    values[0] = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
+    values[1] = _mm512_cvtph_ps(upper);
 }
 
 /* As gmm_e4m3_to_f32. */
 static inline void load_e4m3(const void *from, int64_t first, int64_t count, float *out)
 {
-    for (int64_t i = 0; i < count; i += 16) {
+    const char *codes = (const char *)from + first;
+
+    for (int64_t i = 0; i < count; i += 32) {
+        __mmask32 mask = (__mmask32)(count - i < 32 ? (UINT32_C(1) << (count - i)) - 1 : UINT32_MAX);
         vf32 values[2];
-        e4m3_over_256(_mm256_castsi128_si256(_mm_maskz_loadu_epi8(first_16(count - i), (const char *)from + first + i)),
-                      values);
+        e4m3_over_256(_mm256_maskz_loadu_epi8(mask, codes + i), values);
         _mm512_storeu_ps(out + i, _mm512_mul_ps(values[0], _mm512_set1_ps(256)));
+        if (count - i > 16)
+            _mm512_storeu_ps(out + i + 16, _mm512_mul_ps(values[1], _mm512_set1_ps(256)));
     }
 }
 

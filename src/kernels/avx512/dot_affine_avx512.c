@@ -93,7 +93,8 @@ static inline void group_scales(int variant, const gmm_weights *weights, gmm_row
 }
 
 #define DOT_MR 4
-#define DOT_NR(rows) 4
+/* One row of 8-bit codes is a matter of memory, which brings two streams faster than four. */
+#define DOT_NR(bits, rows) ((rows) == 1 && (bits) == 8 ? 2 : 4)
 #define GROUP_STEP 32
 #define GROUP_SIZE(weights) ((weights)->group_size)
 #include "kernels/bodies/dot_grouped_body.h"
@@ -177,7 +178,7 @@ const gmm_kernel gmm_dot_affine_avx512 = {
     .reads = "affine",
     .needs = GMM_CPU_AVX512,
     .mr = DOT_MR,
-    .nr = DOT_NR(DOT_MR),
+    .nr = DOT_NR(0, DOT_MR),
     .dot = dot,
     .arrange = arrange,
     .decode = decode,

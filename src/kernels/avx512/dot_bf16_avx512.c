@@ -20,7 +20,7 @@ static inline vf32 dense_first(int64_t count, const void *from)
 }
 
 #define DOT_MR 6
-#define DOT_NR(rows) ((rows) == 1 ? 2 : 4)
+#define DOT_NR(variant, rows) ((rows) == 1 ? 2 : 4)
 #define DENSE_BYTES 2
 #include "kernels/bodies/dot_dense_body.h"
 
@@ -52,7 +52,7 @@ const gmm_kernel gmm_dot_bf16_avx512 = {
     .reads = "bf16",
     .needs = GMM_CPU_AVX512,
     .mr = DOT_MR,
-    .nr = DOT_NR(DOT_MR),
+    .nr = DOT_NR(0, DOT_MR),
     .dot = dot_dense,
     .decode = decode,
     .class_bytes = class_bytes,

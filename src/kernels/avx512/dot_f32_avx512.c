@@ -15,7 +15,7 @@ static inline vf32 dense_first(int64_t count, const void *from)
 }
 
 #define DOT_MR 6
-#define DOT_NR(rows) ((rows) == 1 ? 2 : 4)
+#define DOT_NR(variant, rows) ((rows) == 1 ? 2 : 4)
 #define DENSE_BYTES 4
 #include "kernels/bodies/dot_dense_body.h"
 
@@ -26,6 +26,6 @@ const gmm_kernel gmm_dot_f32_avx512 = {
     .reads = "f32",
     .needs = GMM_CPU_AVX512,
     .mr = DOT_MR,
-    .nr = DOT_NR(DOT_MR),
+    .nr = DOT_NR(0, DOT_MR),
     .dot = dot_dense,
 };

@@ -45,7 +45,7 @@ static inline void group_scales(int variant, const gmm_weights *weights, gmm_row
 }
 
 #define DOT_MR 4
-#define DOT_NR(rows) 4
+#define DOT_NR(variant, rows) 4
 #define GROUP_STEP 32
 #define GROUP_SIZE(weights) 32
 #include "kernels/bodies/dot_grouped_body.h"
@@ -92,7 +92,7 @@ const gmm_kernel gmm_dot_mxfp4_avx512 = {
     .reads = "mxfp4",
     .needs = GMM_CPU_AVX512,
     .mr = DOT_MR,
-    .nr = DOT_NR(DOT_MR),
+    .nr = DOT_NR(0, DOT_MR),
     .dot = dot,
     .arrange = arrange,
     .decode = decode,

@@ -6,7 +6,10 @@
 
 #define OUTER_MR 14
 #define OUTER_NV 2
+#define OUTER_TOGETHER GMM_CLASSES
 #include "kernels/bodies/outer_f32_body.h"
+#define SWEEP_SUMS 24
+#include "kernels/bodies/sweep_f32_body.h"
 
 extern const gmm_kernel gmm_outer_f32_avx512;
 const gmm_kernel gmm_outer_f32_avx512 = {
@@ -18,4 +21,5 @@ const gmm_kernel gmm_outer_f32_avx512 = {
     .nr = 16 * OUTER_NV,
     .outer = outer_f32,
     .pack = pack_f32,
+    .sweep = sweep_f32,
 };

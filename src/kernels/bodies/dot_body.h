@@ -3,8 +3,8 @@
  *
  * Included by dot_dense_body.h and dot_grouped_body.h, which define dot_tile(). Parameters:
  *   DOT_MR     rows of a tile, 1 to 8.
- *   DOT_NR(rows)  columns of a tile of so many rows, 1, 2 or 4: rows * DOT_NR(rows) sums and what decodes
- *              DOT_NR(rows) weights must fit into the registers.
+ *   DOT_NR(variant, rows)  columns of a tile of so many rows, 1, 2 or 4: rows * DOT_NR sums and what decodes DOT_NR
+ *              weights must fit into the registers.
  * A tile loads rows + columns vectors for rows * columns multiply-adds, straight from the operands: nothing is packed,
  * and K is never cut. */
 
@@ -21,7 +21,7 @@ static inline uintptr_t dot_next_tile(const gmm_dot *call, int64_t column, int64
     return (uintptr_t)gmm_row_at(&call->w, column).codes + (uintptr_t)columns * (uintptr_t)call->w.code_bytes;
 }
 
-/* Class sums of `rows` rows with DOT_NR(rows) columns from `column` on, `step` (1 or 0) apart. sums: [rows]
+/* Class sums of `rows` rows with DOT_NR(variant, rows) columns from `column` on, `step` (1 or 0) apart. sums: [rows]
  * [DOT_SUMS], at the first column. variant and rows are compile-time constants. */
 static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, int variant, const float *const *x,
                                                            int rows, int64_t column, int64_t step, float *sums);
@@ -32,7 +32,7 @@ static inline __attribute__((always_inline)) void dot_columns(const gmm_dot *cal
 {
     int64_t c = 0;
 
-    for (; c + DOT_NR(rows) <= columns; c += DOT_NR(rows))
+    for (; c + DOT_NR(variant, rows) <= columns; c += DOT_NR(variant, rows))
         dot_tile(call, variant, x, rows, column + c, 1, sums + c * GMM_CLASSES);
     for (; c < columns; c++) /* a tile that is one column again and again; few matrices have such columns */
         dot_tile(call, variant, x, rows, column + c, 0, sums + c * GMM_CLASSES);

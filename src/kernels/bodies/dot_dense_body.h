@@ -11,7 +11,7 @@
 static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, int variant, const float *const *x,
                                                            int rows, int64_t column, int64_t step, float *sums)
 {
-    const int nr = DOT_NR(rows);
+    const int nr = DOT_NR(variant, rows);
     const int64_t stride = step * call->w.code_bytes;
     const char *w = gmm_row_at(&call->w, column).codes;
     uintptr_t next_tile = dot_next_tile(call, column, nr);

@@ -32,7 +32,7 @@ enum {
 static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, int variant, const float *const *x,
                                                            int rows, int64_t column, int64_t step, float *sums)
 {
-    const int nr = DOT_NR(rows);
+    const int nr = DOT_NR(variant, rows);
     const int64_t size = GROUP_SIZE(call->weights), step_bytes = GROUP_STEP * group_bits(variant) / 8;
     const int64_t stride = step * call->w.code_bytes;
     const uint8_t *codes = (const uint8_t *)gmm_row_at(&call->w, column).codes;
@@ -51,6 +51,7 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
         for (int c = 0; c < nr; c++)
             group_scales(variant, call->weights, gmm_row_at(&call->w, column + c * step), first, count, scales[c],
                          biases[c]);
+#pragma GCC unroll 2
         for (int64_t g = 0; g < count; g++) {
             group group_of[DOT_MAX_NR];
 #pragma GCC unroll 4

@@ -6,7 +6,10 @@
 
 #define OUTER_MR 2
 #define OUTER_NV 1
+#define OUTER_TOGETHER 1
 #include "kernels/bodies/outer_f32_body.h"
+#define SWEEP_SUMS 3
+#include "kernels/bodies/sweep_f32_body.h"
 
 extern const gmm_kernel gmm_outer_f32_portable;
 const gmm_kernel gmm_outer_f32_portable = {
@@ -18,4 +21,5 @@ const gmm_kernel gmm_outer_f32_portable = {
     .nr = 16 * OUTER_NV,
     .outer = outer_f32,
     .pack = pack_f32,
+    .sweep = sweep_f32,
 };

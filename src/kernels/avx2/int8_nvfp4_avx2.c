@@ -1,0 +1,18 @@
+/* int8_nvfp4_avx2.c - int8 sums of E2M1 codes with an E4M3 scale for 16, as the compiler makes it for AVX2. */
+/* SPDX-License-Identifier: MIT */
+#include "cpu/cpu.h"
+#include "kernels/int8.h"
+
+#define E2M1_SCALE gmm_e4m3_to_f32
+#include "kernels/bodies/int8_e2m1_body.h"
+
+extern const gmm_kernel gmm_int8_nvfp4_avx2;
+const gmm_kernel gmm_int8_nvfp4_avx2 = {
+    .name = "int8_nvfp4_avx2",
+    .body = "int8",
+    .reads = "nvfp4",
+    .needs = GMM_CPU_AVX2,
+    .mr = 1,
+    .nr = 1,
+    .int8 = &(const gmm_int8){.quantize = quantize, .dot = dot, .fill = fill, .outer = outer},
+};

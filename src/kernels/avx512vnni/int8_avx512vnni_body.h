@@ -1,0 +1,368 @@
+/* int8_avx512vnni_body.h - int8 sums of one weight format with vpdpbusd: 64 multiply-adds of u8 by i8 into 16 i32 sums.
+ * SPDX-License-Identifier: MIT
+ *
+ * Include after codes_avx512vnni.h and kernels/int8.h. Parameters:
+ *   __m512i codes_64(int bits, const uint8_t *from, int64_t count);
+ *       `count` codes, 16 to 64, in bytes; any in the others. Reads nothing else. bits is a constant at every call.
+ *   void group_scales(const gmm_weights *weights, gmm_row row, int64_t first, int64_t count, float *scales,
+ *                     float *biases);
+ *       Of groups first, first + 1, ... as f32, with room for a multiple of 16; biases only if INT8_BIASES.
+ *   INT8_BIASES  whether the format has them.
+ *   INT8_ZERO  what is to be taken off the codes.
+ *
+ * No sum of a group's products saturates: 128 * 255 * 127 is below 2^22, which f32 holds exactly as well. */
+
+enum {
+    INT8_MR = 12,      /* rows whose sums stay in registers: 24 of them, two of weights, one of x */
+    INT8_COLUMNS = 16, /* of the dot body: lanes of the final sums */
+    INT8_GROUPS = 128, /* whose terms are kept until all columns have theirs */
+    INT8_AHEAD = 2048, /* bytes: how far the dot body fetches ahead, at least */
+};
+
+/* ---- activations ---- */
+
+/* Of 16 groups: as gmm_int8_scale_of, from the bits of their largest magnitudes. */
+static inline void scales_of(__m512i largest, float *scales, float *inverses)
+{
+    __mmask16 small = _mm512_cmplt_epu32_mask(largest, _mm512_set1_epi32(GMM_INT8_SMALLEST));
+    __mmask16 finite = _mm512_cmplt_epu32_mask(largest, _mm512_set1_epi32(0x7f800000));
+    __m512 values = _mm512_castsi512_ps(largest), most = _mm512_set1_ps(127);
+    __m512 quotients = _mm512_maskz_div_ps((__mmask16)~small, values, most);
+
+    _mm512_storeu_ps(scales, _mm512_mask_mov_ps(_mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)), finite, quotients));
+    _mm512_storeu_ps(inverses, _mm512_maskz_div_ps((__mmask16)(finite & ~small), most, values));
+}
+
+/* Elements of one group, none of them infinite or NaN unless inverse is 0. Returns the sum of their codes. */
+static inline int32_t round_group(const float *from, int64_t size, float inverse, int8_t *codes)
+{
+    __m512i sum = _mm512_setzero_si512();
+
+    for (int64_t i = 0; i < size; i += 16) {
+        /* Infinity times 0 would be NaN. */
+        __m512 scaled =
+            _mm512_maskz_mul_ps(inverse > 0 ? 0xffff : 0, _mm512_loadu_ps(from + i), _mm512_set1_ps(inverse));
+        __m512i rounded = _mm512_cvtps_epi32(scaled);
+        sum = _mm512_add_epi32(sum, rounded);
+        _mm_storeu_si128((__m128i *)(void *)(codes + i), _mm512_cvtepi32_epi8(rounded));
+    }
+    return _mm512_reduce_add_epi32(sum);
+}
+
+/* 16 groups at a time, for the sake of the divisions. */
+static void quantize(const float *from, int64_t k, int32_t group_size, const gmm_int8_rows *x)
+{
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    const int64_t size = group_size, groups = k / size;
+
+    for (int64_t first = 0; first < groups; first += 16) {
+        int64_t count = groups - first < 16 ? groups - first : 16;
+        uint32_t largest[16] = {0};
+        float scales[16], inverses[16];
+        for (int64_t g = 0; g < count; g++) {
+            const float *group = from + (first + g) * size;
+            __m512i most = _mm512_setzero_si512();
+            /* Non-negative floats are ordered as their bits are; infinities and NaN come last. */
+            for (int64_t i = 0; i < size; i += 16)
+                most = _mm512_max_epu32(most, _mm512_and_si512(magnitude, _mm512_loadu_si512(group + i)));
+            largest[g] = _mm512_reduce_max_epu32(most);
+        }
+        scales_of(_mm512_loadu_si512(largest), scales, inverses);
+        for (int64_t g = 0; g < count; g++) {
+            int64_t at = first + g;
+            x->scales[at] = scales[g];
+            x->sums[at] = (float)round_group(from + at * size, size, inverses[g], x->codes + at * size);
+        }
+    }
+}
+
+/* ---- one row: lanes along K, then along groups, then along columns ---- */
+
+static inline __m512i quarters(__m512i a, __m512i b)
+{
+    return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+}
+
+/* The sums of 16 groups, one a lane, from vectors of sums that have 4 lanes to a group of 16, 8 to one of 32, and 16 to
+ * a larger one. Adding lanes for all together takes 3 instructions a group at most. */
+static inline __attribute__((always_inline)) __m512i add_lanes(int size, const __m512i *v)
+{
+    __m512i four[4];
+
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        if (size == 16) {
+            four[i] = v[i];
+        } else if (size == 32) {
+            four[i] = quarters(v[i], v[i + 4]);
+        } else {
+            __m512i a = _mm512_add_epi32(_mm512_shuffle_i32x4(v[i], v[i + 4], 0x44),
+                                         _mm512_shuffle_i32x4(v[i], v[i + 4], 0xee));
+            __m512i b = _mm512_add_epi32(_mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0x44),
+                                         _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0xee));
+            four[i] = quarters(a, b);
+        }
+    }
+    __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi64(four[0], four[1]), _mm512_unpackhi_epi64(four[0], four[1]));
+    __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi64(four[2], four[3]), _mm512_unpackhi_epi64(four[2], four[3]));
+    __m512 even = _mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0x88);
+    __m512 odd = _mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0xdd);
+    __m512i sums = _mm512_add_epi32(_mm512_castps_si512(even), _mm512_castps_si512(odd));
+    if (size == 16)
+        return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), sums);
+    if (size == 32)
+        return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15), sums);
+    return sums;
+}
+
+/* The integer sums of up to 16 groups, one a lane; 0 in the others. */
+static inline __attribute__((always_inline)) __m512i group_sums(int bits, int size, int64_t groups,
+                                                                const uint8_t *codes, const int8_t *x)
+{
+    const int vectors = size >= 64 ? 16 : size / 4, each = size > 64 ? size / 64 : 1;
+    __m512i v[16];
+
+#pragma GCC unroll 16
+    for (int i = 0; i < vectors; i++) {
+        v[i] = _mm512_setzero_si512();
+#pragma GCC unroll 2
+        for (int j = 0; j < each; j++) {
+            int64_t at = (i * each + j) * 64, left = groups * size - at;
+            if (left >= 64)
+                v[i] = _mm512_dpbusd_epi32(v[i], codes_64(bits, codes + at * bits / 8, 64), _mm512_loadu_si512(x + at));
+            else if (left > 0)
+                v[i] = _mm512_dpbusd_epi32(v[i], codes_64(bits, codes + at * bits / 8, left),
+                                           _mm512_maskz_loadu_epi8(first_64(left), x + at));
+        }
+    }
+    return add_lanes(size, v);
+}
+
+/* What groups add to the sum of one column, but for the scales of x: one a lane. */
+static inline __attribute__((always_inline)) __m512 group_terms(__m512i sums, __m512 x_sums, __m512 scales,
+                                                                __m512 biases)
+{
+    __m512 exact = _mm512_cvtepi32_ps(sums);
+
+    if (INT8_BIASES)
+        return _mm512_fmadd_ps(biases, x_sums, _mm512_mul_ps(scales, exact));
+    return _mm512_mul_ps(scales, _mm512_fnmadd_ps(_mm512_set1_ps(INT8_ZERO), x_sums, exact));
+}
+
+/* Terms of `count` groups of one column from group `first` on. */
+static inline __attribute__((always_inline)) void
+column_terms(const gmm_int8_dot *call, int bits, int size, int64_t column, int64_t first, int64_t count, float *terms)
+{
+    gmm_row row = gmm_row_at(&call->w, column);
+    const uint8_t *codes = (const uint8_t *)row.codes + first * size * bits / 8;
+    const int8_t *x = call->x->codes + first * size;
+    float scales[INT8_GROUPS], biases[INT8_GROUPS];
+    /* Rows lie one after the other, mostly: a few KB ahead is the next one, or the one after that. */
+    int64_t row_bytes = call->k * bits / 8, rows = 1 + INT8_AHEAD / row_bytes;
+    uintptr_t ahead = (uintptr_t)codes + (uintptr_t)(rows * call->w.code_bytes);
+
+    group_scales(call->weights, row, first, count, scales, biases);
+    for (int64_t g = 0; g < count; g += 16, codes += 2 * size * bits, x += 16 * size) {
+        int64_t groups = count - g;
+        for (int64_t line = 0; line < 2 * size * bits; line += 64)
+            __builtin_prefetch((const void *)(ahead + (uintptr_t)line));
+        ahead += (uintptr_t)(2 * size * bits);
+        __m512i sums = groups >= 16 ? group_sums(bits, size, 16, codes, x) : group_sums(bits, size, groups, codes, x);
+        __m512 x_sums = _mm512_maskz_loadu_ps(first_16(groups), call->x->sums + first + g);
+        _mm512_storeu_ps(terms + g, group_terms(sums, x_sums, _mm512_loadu_ps(scales + g),
+                                                INT8_BIASES ? _mm512_loadu_ps(biases + g) : _mm512_setzero_ps()));
+    }
+}
+
+static inline __attribute__((always_inline)) void dot_variant(const gmm_int8_dot *call, int bits, int size)
+{
+    int64_t groups = call->k / size;
+    float terms[INT8_COLUMNS][INT8_GROUPS];
+
+    for (int64_t column = 0; column < call->columns; column += INT8_COLUMNS) {
+        int64_t columns = call->columns - column < INT8_COLUMNS ? call->columns - column : INT8_COLUMNS;
+        __m512 sum = _mm512_setzero_ps();
+        for (int64_t first = 0; first < groups; first += INT8_GROUPS) {
+            int64_t count = groups - first < INT8_GROUPS ? groups - first : INT8_GROUPS;
+            for (int64_t c = 0; c < columns; c++)
+                column_terms(call, bits, size, column + c, first, count, terms[c]);
+            for (int64_t g = 0; g < count; g += 16) {
+                vf32 lanes[16];
+#pragma GCC unroll 16
+                for (int c = 0; c < 16; c++)
+                    lanes[c] = c < columns ? _mm512_loadu_ps(terms[c] + g) : _mm512_setzero_ps();
+                vf32_transpose(lanes);
+#pragma GCC unroll 16
+                for (int i = 0; i < 16; i++)
+                    if (g + i < count)
+                        sum = _mm512_fmadd_ps(_mm512_set1_ps(call->x->scales[first + g + i]), lanes[i], sum);
+            }
+        }
+        _mm512_mask_storeu_ps(call->out + column, first_16(columns), sum);
+    }
+}
+
+/* ---- many rows: lanes along N, four elements of K in each ---- */
+
+/* Codes of 16 columns: a step of four elements takes 4 * GMM_PANEL bytes. */
+static inline __attribute__((always_inline)) void fill_codes(const gmm_int8_panel *panel, int bits, int64_t column,
+                                                             uint8_t *to)
+{
+    const uint8_t *from[16];
+
+    for (int c = 0; c < 16; c++)
+        from[c] = column + c < panel->columns
+                      ? (const uint8_t *)gmm_row_at(&panel->w, column + c).codes + panel->begin * bits / 8
+                      : NULL;
+    for (int64_t k = 0; k < panel->k; k += 64, to += 64 * GMM_PANEL) {
+        int64_t count = panel->k - k < 64 ? panel->k - k : 64;
+        vf32 lanes[16];
+#pragma GCC unroll 16
+        for (int c = 0; c < 16; c++) {
+            lanes[c] = _mm512_setzero_ps();
+            if (from[c])
+                lanes[c] = _mm512_castsi512_ps(count == 64 ? codes_64(bits, from[c] + k * bits / 8, 64)
+                                                           : codes_64(bits, from[c] + k * bits / 8, count));
+        }
+        vf32_transpose(lanes);
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            if (i * 4 < count)
+                _mm512_store_ps((float *)(void *)(to + i * 4 * GMM_PANEL), lanes[i]);
+    }
+}
+
+/* 16 columns of [columns][INT8_GROUPS] to lanes of [groups][GMM_PANEL]. */
+static void turn_scales(float (*from)[INT8_GROUPS], int64_t count, float *to)
+{
+    for (int64_t g = 0; g < count; g += 16) {
+        vf32 lanes[16];
+#pragma GCC unroll 16
+        for (int c = 0; c < 16; c++)
+            lanes[c] = _mm512_loadu_ps(from[c] + g);
+        vf32_transpose(lanes);
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            if (g + i < count)
+                _mm512_store_ps(to + (g + i) * GMM_PANEL, lanes[i]);
+    }
+}
+
+static void fill_scales(const gmm_int8_panel *panel, int64_t column)
+{
+    int64_t size = panel->weights->group_size, begin = panel->begin / size, groups = panel->k / size;
+    float scales[16][INT8_GROUPS], biases[16][INT8_GROUPS];
+
+    for (int64_t first = 0; first < groups; first += INT8_GROUPS) {
+        int64_t count = groups - first < INT8_GROUPS ? groups - first : INT8_GROUPS;
+        for (int64_t c = 0; c < 16; c++) {
+            /* Columns that are missing get those of the last one. */
+            int64_t there = column + c < panel->columns ? column + c : panel->columns - 1;
+            group_scales(panel->weights, gmm_row_at(&panel->w, there), begin + first, count, scales[c], biases[c]);
+        }
+        turn_scales(scales, count, panel->scales + first * GMM_PANEL + column);
+        if (INT8_BIASES)
+            turn_scales(biases, count, panel->biases + first * GMM_PANEL + column);
+    }
+}
+
+static inline __attribute__((always_inline)) void fill_variant(const gmm_int8_panel *panel, int bits)
+{
+    for (int64_t column = 0; column < GMM_PANEL; column += 16) {
+        fill_codes(panel, bits, column, panel->codes + column * 4);
+        fill_scales(panel, column);
+    }
+}
+
+/* As _mm512_dpbusd_epi32: gcc 12 copies and spills the sums of a tile around that one. */
+static inline __attribute__((always_inline)) __m512i add_products(__m512i sum, __m512i codes, __m512i x)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(x));
+    return sum;
+}
+
+/* `rows` is a constant at every call. */
+static inline __attribute__((always_inline)) void outer_rows(const gmm_int8_outer *call, int64_t row, int rows)
+{
+    const gmm_int8_panel *panel = call->panel;
+    const int64_t size = panel->weights->group_size, groups = panel->k / size, stride = call->x.code_stride;
+    const int64_t x_groups = call->x.group_stride;
+    const int8_t *x = call->x.codes + row * stride + panel->begin;
+    const float *x_scales = call->x.scales + row * x_groups + panel->begin / size;
+    const float *x_sums = call->x.sums + row * x_groups + panel->begin / size;
+    const uint8_t *w = panel->codes;
+    float *sums = call->sums + row * GMM_PANEL;
+    const char *ahead = call->ahead->at;
+    int64_t left = call->ahead->left, step = call->ahead->step;
+
+    for (int64_t g = 0; g < groups; g++) {
+        __m512i sum[INT8_MR][2];
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++)
+            sum[r][0] = sum[r][1] = _mm512_setzero_si512();
+        for (int64_t end = (g + 1) * size, k = g * size; k < end; k += 4, w += 4 * GMM_PANEL) {
+            __m512i first = _mm512_load_si512(w), second = _mm512_load_si512(w + 64);
+            if (step > 0) {
+                __builtin_prefetch(ahead, 0, 2);
+                __builtin_prefetch(ahead + step / 2, 0, 2);
+                ahead += step;
+                if (--left == 0) {
+                    gmm_ahead_row(call->ahead);
+                    ahead = call->ahead->at;
+                    left = call->ahead->left;
+                    step = call->ahead->step;
+                }
+            }
+#pragma GCC unroll 12
+            for (int r = 0; r < rows; r++) {
+                int32_t four;
+                memcpy(&four, x + r * stride + k, sizeof four);
+                sum[r][0] = add_products(sum[r][0], first, _mm512_set1_epi32(four));
+                sum[r][1] = add_products(sum[r][1], second, _mm512_set1_epi32(four));
+            }
+        }
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++) {
+            const __m512 scales = _mm512_load_ps(panel->scales + g * GMM_PANEL + v * 16);
+            const __m512 biases =
+                INT8_BIASES ? _mm512_load_ps(panel->biases + g * GMM_PANEL + v * 16) : _mm512_setzero_ps();
+#pragma GCC unroll 12
+            for (int r = 0; r < rows; r++) {
+                float *to = sums + r * GMM_PANEL + v * 16;
+                int64_t at = r * x_groups + g;
+                __m512 terms = group_terms(sum[r][v], _mm512_set1_ps(x_sums[at]), scales, biases);
+                _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_set1_ps(x_scales[at]), terms, _mm512_load_ps(to)));
+            }
+        }
+    }
+    call->ahead->at = ahead;
+    call->ahead->left = left;
+}
+
+static void outer(const gmm_int8_outer *call)
+{
+    int64_t tiles = gmm_tile_count(call->rows, INT8_MR);
+
+    for (int64_t t = 0; t < tiles; t++) {
+        int64_t row = gmm_tile_begin(call->rows, tiles, t);
+        switch (gmm_tile_begin(call->rows, tiles, t + 1) - row) {
+#define INT8_CASE(rows)                                                                                                \
+    case rows:                                                                                                         \
+        outer_rows(call, row, rows);                                                                                   \
+        break
+            INT8_CASE(1);
+            INT8_CASE(2);
+            INT8_CASE(3);
+            INT8_CASE(4);
+            INT8_CASE(5);
+            INT8_CASE(6);
+            INT8_CASE(7);
+            INT8_CASE(8);
+            INT8_CASE(9);
+            INT8_CASE(10);
+            INT8_CASE(11);
+            INT8_CASE(12);
+#undef INT8_CASE
+        }
+    }
+}

@@ -1,0 +1,82 @@
+/* int8.h - what a kernel of int8 sums does: activations rounded to int8, weight codes as they are, sums of integers.
+ * SPDX-License-Identifier: MIT
+ *
+ * The sums are those of docs/numerics.md, "int8 activations": a group of codes gives one exact integer, from it one f32
+ * term, and the terms are added in order of K. So dot (one row, lanes along K) and fill with outer (many rows, lanes
+ * along N) give the same bits, and so do all instruction sets.
+ *
+ * A weight is code * scale + bias, where the codes are integers of 0 to 255 less `zero`: 0 for affine, 12 for E2M1,
+ * whose values are doubled. Weights are rows of stride 1; K is whole groups, whose size is that of the weights. */
+#ifndef GMM_INT8_H
+#define GMM_INT8_H
+
+#include "formats/numbers.h"
+#include "kernels/kernel.h"
+
+enum {
+    GMM_INT8_E2M1_ZERO = 12,       /* twice the largest E2M1 value */
+    GMM_INT8_SMALLEST = 0x04000000 /* 2^-119 as bits: a group of x whose magnitudes are all below it is one of zeros */
+};
+
+/* The scale of a group of x from the bits of its largest magnitude, and what its elements are multiplied by before they
+ * are rounded. Neither is subnormal or infinite. Inverse 0: all codes are 0. */
+typedef struct gmm_int8_scale {
+    float scale, inverse;
+} gmm_int8_scale;
+
+static inline gmm_int8_scale gmm_int8_scale_of(uint32_t largest)
+{
+    float value = gmm_f32_from_bits(largest);
+
+    if (largest >= 0x7f800000) /* infinite or NaN */
+        return (gmm_int8_scale){gmm_f32_from_bits(0x7fc00000), 0};
+    if (largest < GMM_INT8_SMALLEST)
+        return (gmm_int8_scale){0, 0};
+    return (gmm_int8_scale){value / 127, 127 / value};
+}
+
+/* Rows of lhs, rounded. */
+typedef struct gmm_int8_rows {
+    int8_t *codes;
+    float *scales;                     /* a group's x is scale * code; NaN where one of the group is not finite */
+    float *sums;                       /* of a group's codes */
+    int64_t code_stride, group_stride; /* from one row to the next */
+} gmm_int8_rows;
+
+/* One row times `columns` weight rows. */
+typedef struct gmm_int8_dot {
+    const gmm_weights *weights;
+    gmm_rows w;
+    int64_t columns, k;
+    const gmm_int8_rows *x; /* its first row */
+    float *out;             /* [columns] */
+} gmm_int8_dot;
+
+/* A block of K of GMM_PANEL weight rows, as outer wants them. How codes lie is the kernel's business. */
+typedef struct gmm_int8_panel {
+    const gmm_weights *weights;
+    gmm_rows w;
+    int64_t columns;        /* 1 to GMM_PANEL: how many there are; panel columns past them get anything */
+    int64_t begin, k;       /* elements [begin, begin + k) of each row: whole groups */
+    uint8_t *codes;         /* k * GMM_PANEL bytes, aligned to 64, like the others */
+    float *scales, *biases; /* [k / group_size][GMM_PANEL] */
+} gmm_int8_panel;
+
+/* `rows` rows times a panel: sums go on from what they are. */
+typedef struct gmm_int8_outer {
+    const gmm_int8_panel *panel;
+    int64_t rows;     /* any number */
+    gmm_int8_rows x;  /* all of K */
+    float *sums;      /* [rows][GMM_PANEL], aligned to 64 bytes */
+    gmm_ahead *ahead; /* never NULL */
+} gmm_int8_outer;
+
+struct gmm_int8 {
+    /* Round k elements of a row: codes, scales and sums of x's first row. */
+    void (*quantize)(const float *from, int64_t k, int32_t group_size, const gmm_int8_rows *x);
+    void (*dot)(const gmm_int8_dot *call);
+    void (*fill)(const gmm_int8_panel *panel);
+    void (*outer)(const gmm_int8_outer *call);
+};
+
+#endif
