@@ -169,7 +169,7 @@ const command cmd_replay = {
             "                  output), and make no call\n"
             "  --json          print JSON\n"
             "\n"
-            "Exit status: 1 if the call goes wrong as it was, or with the change that showed it\n"
-            "to the guard.\n",
+            "Exit status: 1 if the call goes wrong as it was, or with the change that showed\n"
+            "it to the guard.\n",
     .run = run,
 };

@@ -248,6 +248,12 @@ static gmm_status check_call(const char *path, const header *h, gmm_call_record 
             c->routine = gmm_blas_routine_at(i);
     if (!c->routine || !c->type || !strchr(c->routine->types, c->type) || (c->fortran && !c->routine->fortran_void))
         return gmm_fail(GMM_ERR_MALFORMED, "%s: no BLAS routine that is known here", path);
+    /* Flags that the routine does not take are those that a call of it has: the reference looks at them. */
+    c->side = gmm_blas_has_argument(c->routine, 's') ? c->side : 'L';
+    c->uplo = gmm_blas_has_argument(c->routine, 'u') ? c->uplo : 'U';
+    c->transpose_a = gmm_blas_has_argument(c->routine, 't') ? c->transpose_a : 'N';
+    c->transpose_b = gmm_blas_has_argument(c->routine, 'r') ? c->transpose_b : 'N';
+    c->diag = gmm_blas_has_argument(c->routine, 'd') ? c->diag : 'N';
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         if (!is_small(sizes[i]))
             return gmm_fail(GMM_ERR_MALFORMED, "%s: a size of %" PRId64, path, sizes[i]);

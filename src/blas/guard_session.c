@@ -55,8 +55,8 @@ static gmm_status set_output(gmm_guard_state *state, const char *output)
     if (name[0] != '/' && !getcwd(folder, sizeof folder))
         return gmm_fail(GMM_ERR_FILE, "the working directory: %s", strerror(errno));
     int length = snprintf(state->output, sizeof state->output, "%s%s%s", folder, name[0] == '/' ? "" : "/", name);
-    if (!*name || length < 0 || (size_t)length >= sizeof state->output)
-        return gmm_fail(GMM_ERR_ARGUMENT, "output '%s' is empty or too long", name);
+    if (length < 0 || (size_t)length >= sizeof state->output)
+        return gmm_fail(GMM_ERR_ARGUMENT, "output '%s' is too long", name);
     return GMM_OK;
 }
 
@@ -129,6 +129,8 @@ gmm_status gmm_guard_create(const gmm_guard_options *options, gmm_guard **guard)
         return gmm_fail(GMM_ERR_ARGUMENT, "options.size is %zu; it is %zu here", options->size, sizeof *options);
     if (options && options->sample < 0)
         return gmm_fail(GMM_ERR_ARGUMENT, "sample is %d", (int)options->sample);
+    if (options && options->output && !*options->output)
+        return gmm_fail(GMM_ERR_ARGUMENT, "output is empty");
     gmm_guard *g = calloc(1, sizeof *g);
     if (!g)
         return gmm_fail(GMM_ERR_MEMORY, "no memory for a guard");
