@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 COMMAND(cmd_audit)
 COMMAND(cmd_bench)
+COMMAND(cmd_guard)
 COMMAND(cmd_info)
 COMMAND(cmd_inspect)
 COMMAND(cmd_quantize)
+COMMAND(cmd_replay)

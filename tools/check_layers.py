@@ -17,6 +17,7 @@ MAY_INCLUDE = {
     "core": {"base", "cpu", "threads", "formats", "kernels", "io"},
     "io": {"base", "formats"},
     "blas": {"base", "cpu"},
+    "guard": {"base", "cpu", "blas"},
 }
 
 # Folders of src/kernels that hold one instruction set each: they do not see one another, but what they build on.
@@ -27,7 +28,7 @@ BUILDS_ON = {"avx512vnni": "avx512"}
 RESTRICTED = {
     "jansson.h": {"src/io", "cli", "examples"},
     "omp.h": {"src/threads", "src/core"},
-    "dlfcn.h": {"src/blas", "examples"},
+    "dlfcn.h": {"src/blas", "src/guard", "examples"},
     "immintrin.h": {"src/kernels/avx2", "src/kernels/avx512", "src/kernels/avx512bf16", "src/kernels/avx512vnni",
                     "src/cpu"},
 }

@@ -42,6 +42,12 @@ openmp_package()
     if "${CC:-cc}" --version 2>/dev/null | grep -q clang; then echo libomp-dev; else echo gcc; fi
 }
 
+# The one that Debian's packages are for, if there is one.
+system_python()
+{
+    if [ -x /usr/bin/python3 ]; then /usr/bin/python3 "$@"; else python3 "$@"; fi
+}
+
 need_build()
 {
     need gcc has "${CC:-cc}"
@@ -60,10 +66,12 @@ need_test()
     need binutils has nm
     need python3 has python3
     need python3-venv python3 -c 'import ensurepip, venv'
+    need python3-numpy system_python -c 'import numpy' # the guard watches it
 }
 
 need_ci()
 {
+    need octave has octave-cli # likewise; large, and left out of the tests where it is not
     need clang has clang
     need libomp-dev includes omp.h clang -fopenmp -x c
     need libclang-rt-dev clang_runtime

@@ -63,6 +63,10 @@ bool gmm_blas_is_output(const gmm_blas_call *call, int operand);
 /* Make the call. `function` is from gmm_blas_function, `integer_bits` of the library. */
 gmm_blas_result gmm_blas_invoke(const gmm_blas_call *call, gmm_blas_any_function *function, int integer_bits);
 
+/* The CBLAS number of Fortran's letter for the flag `argument` of the table; any other letter, which is wrong in either
+ * interface, is itself. */
+int gmm_blas_flag_number(char argument, char letter);
+
 /* The call as C, operands by name: "cblas_sgemm(CblasRowMajor, CblasNoTrans, ...)". Returns the length it would have.
  */
 int gmm_blas_call_text(const gmm_blas_call *call, char *text, size_t size);

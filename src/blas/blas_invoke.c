@@ -73,8 +73,7 @@ static void push_integer(words *w, const gmm_blas_call *call, int64_t value)
     push_pointer(w, place);
 }
 
-/* The CBLAS numbers of Fortran's letters; any other letter is wrong in either interface. */
-static int flag_number(char argument, char letter)
+int gmm_blas_flag_number(char argument, char letter)
 {
     static const char flags[] = "tN\x6FtT\x70tC\x71uU\x79uL\x7A"
                                 "dN\x83"
@@ -95,7 +94,7 @@ static void push_flag(words *w, const gmm_blas_call *call, char argument)
                                     : call->diag;
 
     if (!call->fortran) {
-        push(w, flag_number(argument, letter), 4);
+        push(w, gmm_blas_flag_number(argument, letter), 4);
         return;
     }
     w->character[w->character_count] = letter;

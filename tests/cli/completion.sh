@@ -51,6 +51,10 @@ offer quantize in out --exponent-rule ''
 offer quantize in out --tie-rule ''
 offer quantize in out --dtype b
 offer quantize in out --threads ''
+offer guard --
+offer guard --output ''
+offer guard -- pro
+offer replay --
 offer frobnicate --
 complete -p gathermm
 bash --noprofile --norc -u -c '. "$ROOT/tools/gathermm.bash-completion" && echo "loads under set -u"'

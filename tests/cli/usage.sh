@@ -15,7 +15,7 @@ try
 try --help
 try -h
 try help
-for name in audit bench info inspect quantize; do
+for name in audit bench guard info inspect quantize replay; do
     gathermm help $name >help.txt
     gathermm $name --help >long.txt
     gathermm $name -h | diff - help.txt && diff long.txt help.txt && echo "$name: three ways to the same help"
@@ -79,6 +79,15 @@ try bench --seed -1
 try bench --json a --csv a
 try bench --shape 100,32,2,1 --formats nvfp4
 try bench --compare missing
+try guard
+try guard true
+try guard --
+try guard --sample 0 -- true
+try guard --samples 3 -- true
+try guard --output '' -- true
+try replay
+try replay a b
+try replay missing
 [ -e out ] || echo "no out"
 gathermm --help >/dev/full
 echo "[$?]"

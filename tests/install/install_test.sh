@@ -58,6 +58,7 @@ for file in "$prefix/bin/gathermm" "$libdir/libgathermm.so" "$libdir/libgathermm
     "$prefix/share/bash-completion/completions/gathermm"; do
     [ -e "$file" ] || fail "not installed: $file"
 done
+[ ! -e "$build/libgathermm_guard.so" ] || [ -e "$libdir/libgathermm_guard.so" ] || fail "libgathermm_guard.so was not installed"
 for header in "$source"/include/gathermm/*.h; do
     cmp "$header" "$prefix/include/gathermm/${header##*/}"
 done
@@ -90,6 +91,10 @@ expect_version "$work/consumer/consumer_static"
 
 begin "pkg-config, shared"
 install_into "$work/prefix" # without a space: pkg-config quotes for eval, and $(pkg-config ...) is what people write
+# The loader takes no guard from a folder with a space in its name.
+if [ -e "$build/libgathermm_guard.so" ]; then
+    expect_version "$prefix/bin/gathermm" guard -- "$prefix/bin/gathermm" --version
+fi
 PKG_CONFIG_PATH=$libdir/pkgconfig
 export PKG_CONFIG_PATH
 [ "$(pkg-config --modversion gathermm)" = "$version" ] || fail "gathermm.pc says version $(pkg-config --modversion gathermm)"
