@@ -5,8 +5,8 @@
  * A BLAS has some 300 functions of some 40 signatures, twice. One call site serves them all, because in the calling
  * conventions of x86-64 (System V) and AArch64 integers and pointers on one side and floating-point numbers on the
  * other are passed in registers of their own, each in order, and what a function does not take does no harm: so
- * integers and pointers go first and the at most two numbers last, whatever their places. tests/blas compares it with
- * compiled calls.
+ * integers and pointers go first and the at most two numbers last, whatever their places. tests/unit/test_blas_invoke.c
+ * compares it with compiled calls.
  */
 #include <string.h>
 

@@ -68,16 +68,19 @@ def run_program(program, library, compiler, folder):
 
 
 def netlib():
-    """Netlib's library with its CBLAS, if this machine has it: it has no threads of its own to ask for."""
-    try:
-        library = ctypes.CDLL("libblas.so.3")
-    except OSError:
+    """Netlib's library with its CBLAS, where Debian puts it: what libblas.so.3 names may be any other."""
+    for path in sorted(pathlib.Path("/usr/lib").glob("*/blas/libblas.so.3")):
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError as error:
+            print(f"not run with netlib: {error}")
+            return None
+        if hasattr(library, "cblas_dgemm"):
+            return path
+        print(f"not run with netlib: {path} is without CBLAS")
         return None
-    if not hasattr(library, "cblas_dgemm") or hasattr(library, "openblas_get_config") or hasattr(library, "bli_init"):
-        return None
-    with open("/proc/self/maps", encoding="utf-8") as file:
-        paths = {line.split()[-1] for line in file if "libblas.so" in line}
-    return pathlib.Path(paths.pop()) if paths else None
+    print("not run with netlib: there is no /usr/lib/*/blas/libblas.so.3")
+    return None
 
 
 def check_programs(findings, library, compiler, folder):
