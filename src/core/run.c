@@ -414,6 +414,8 @@ gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const 
     if (!job.scratch)
         return gmm_fail(GMM_ERR_MEMORY, "no memory for scratch: k is %" PRId64 ", %" PRId32 " workers", call->k,
                         plan->workers);
+    if (call->k > 0 && plan->int8 && !gmm_run_int8_round(context, &job, arena))
+        return gmm_fail(GMM_ERR_MEMORY, "no memory to round lhs: k is %" PRId64, call->k);
     gmm_parallel(context, plan->workers, work, &job);
     return GMM_OK;
 }

@@ -13,6 +13,7 @@ typedef struct run_job {
     const gmm_view *out;
     float *scratch;
     int64_t scratch_floats; /* per worker */
+    char *rounded;          /* int8 sums: all rows of lhs, if they are rounded before the items; else NULL */
     _Atomic int64_t next;
 } run_job;
 
@@ -141,6 +142,10 @@ void gmm_run_sweep_item(const run_job *job, const gmm_item *item, float *scratch
 
 /* Floats of scratch for an item. True when that overflows. */
 bool gmm_run_int8_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats);
+
+/* When rows of lhs are used more than once, round all of them, once: with the 8 experts of a token that is 7/8 of 5 %
+ * of a call. False when there is no memory. Nothing is written but the arena's. */
+bool gmm_run_int8_round(const gmm_context *context, run_job *job, gmm_arena *arena);
 
 void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch);
 

@@ -4,20 +4,18 @@
 
 #include "core/run.h"
 #include "kernels/int8.h"
+#include "threads/parallel.h"
 
 enum {
     /* Elements of K that the outer body takes at a time: a multiple of every group. A panel of them, 32 KB, stays in a
      * first-level cache while all rows use it. */
-    BLOCK = 1024,
-    /* Bytes behind each row of codes: with a power of two from row to row, a tile's rows would compete for the same
-     * sets of a cache. */
-    ROW_GAP = 64
+    BLOCK = 1024
 };
 
-/* Where the parts of an item's scratch lie, in floats, each on a cache line. */
+/* Where the parts of an item's scratch lie, in floats, each on a cache line; tiles of rounded rows come first. */
 typedef struct {
-    gmm_int8_rows x; /* strides only */
-    int64_t scales, sums, line, codes, panel_scales, panel_biases, results, copies, copy_bytes, to;
+    int64_t row_bytes, code_bytes, scale_bytes; /* of a rounded row: codes, scales and sums */
+    int64_t factors, rounded, line, codes, panel_scales, panel_biases, results, copies, copy_bytes, to;
     int64_t all;
 } layout;
 
@@ -33,28 +31,29 @@ static bool copies_rows(const gmm_call *call)
 }
 
 /* True when it overflows. */
-static bool lay_out(const gmm_call *call, int64_t rows, layout *at)
+static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, layout *at)
 {
     const gmm_weights *weights = &call->weights;
-    int64_t groups = call->k / weights->group_size, floats, x_floats;
+    int64_t groups = call->k / weights->group_size, floats;
 
     *at = (layout){0};
     if (call->k > INT64_MAX / (64 * GMM_PANEL))
         return true;
-    at->x.code_stride = round_up(call->k, 64) + ROW_GAP;
-    at->x.group_stride = round_up(groups, 16);
-    if (gmm_mul_overflows(rows, at->x.code_stride / 4 + 2 * at->x.group_stride, &x_floats))
+    at->code_bytes = round_up(call->k, 64);
+    at->scale_bytes = 4 * round_up(groups, 16);
+    at->row_bytes = at->code_bytes + 2 * at->scale_bytes;
+    if (gmm_mul_overflows(rows + plan->int8->mr, at->row_bytes, &floats))
         return true;
-    at->scales = rows * at->x.code_stride / 4;
-    at->sums = at->scales + rows * at->x.group_stride;
-    at->line = at->sums + rows * at->x.group_stride;
+    at->factors = rows * at->code_bytes / 4;
+    at->rounded = at->factors + rows * 2 * at->scale_bytes / 4;
+    at->line = at->rounded + plan->int8->mr * at->row_bytes / 4;
     at->codes = at->line + round_up(call->k, 16);
     at->panel_scales = at->codes + BLOCK * GMM_PANEL / 4;
     at->panel_biases = at->panel_scales + BLOCK / weights->group_size * GMM_PANEL;
     at->results = at->panel_biases + BLOCK / weights->group_size * GMM_PANEL;
     at->copies = at->results + rows * GMM_PANEL;
     if (copies_rows(call))
-        at->copy_bytes = round_up(call->k * weights->bits / 8, 64) + 2 * 4 * at->x.group_stride;
+        at->copy_bytes = round_up(call->k * weights->bits / 8, 64) + 2 * at->scale_bytes;
     at->to = at->copies + GMM_PANEL * at->copy_bytes / 4;
     floats = round_up(rows * (int64_t)(sizeof(char *) / sizeof(float)), 16);
     return gmm_add_overflows(at->to, floats, &at->all);
@@ -63,7 +62,7 @@ static bool lay_out(const gmm_call *call, int64_t rows, layout *at)
 bool gmm_run_int8_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats)
 {
     layout at;
-    bool overflow = lay_out(call, plan->outer_items > 0 ? plan->outer_rows : 1, &at);
+    bool overflow = lay_out(call, plan, plan->outer_items > 0 ? plan->outer_rows : 1, &at);
 
     *floats = at.all;
     return overflow;
@@ -82,7 +81,7 @@ static gmm_rows plain_rows(const run_job *job, const layout *at, float *scratch,
 {
     const gmm_call *call = job->call;
     const gmm_weights *weights = &call->weights;
-    int64_t groups = call->k / weights->group_size, codes_end = at->copy_bytes - 2 * 4 * at->x.group_stride;
+    int64_t groups = call->k / weights->group_size, codes_end = at->copy_bytes - 2 * at->scale_bytes;
 
     if (!at->copy_bytes)
         return weight_rows(job, matrix, column);
@@ -93,45 +92,109 @@ static gmm_rows plain_rows(const run_job *job, const layout *at, float *scratch,
         copy_run(row.scales, groups, weights->scale_stride, (size_t)call->scales.element_bytes, to + codes_end);
         if (row.biases)
             copy_run(row.biases, groups, weights->bias_stride, (size_t)call->biases.element_bytes,
-                     to + codes_end + 4 * at->x.group_stride);
+                     to + codes_end + at->scale_bytes);
     }
     char *first = (char *)(scratch + at->copies);
     return (gmm_rows){
         .first = {.codes = first,
                   .scales = first + codes_end,
-                  .biases = call->biases.ndim >= 0 ? first + codes_end + 4 * at->x.group_stride : NULL},
+                  .biases = call->biases.ndim >= 0 ? first + codes_end + at->scale_bytes : NULL},
         .code_bytes = at->copy_bytes,
         .scale_bytes = at->copy_bytes,
         .bias_bytes = at->copy_bytes,
     };
 }
 
-/* Round the rows of lhs, and find those of the output. */
-static gmm_int8_rows take_rows(const run_job *job, const gmm_item *item, const layout *at, float *scratch)
+/* ---- rows of lhs ---- */
+
+static gmm_int8_row rounded_at(const layout *at, char *row)
+{
+    return (gmm_int8_row){.codes = (int8_t *)row,
+                          .scales = (float *)(void *)(row + at->code_bytes),
+                          .sums = (float *)(void *)(row + at->code_bytes + at->scale_bytes)};
+}
+
+static void round_row(const run_job *job, const layout *at, const char *row, char *rounded, float *scratch)
 {
     const gmm_call *call = job->call;
-    gmm_int8_rows all = at->x;
-    char **to = (char **)(void *)(scratch + at->to);
+    gmm_int8_row to = rounded_at(at, rounded);
 
-    all.codes = (int8_t *)scratch;
-    all.scales = scratch + at->scales;
-    all.sums = scratch + at->sums;
-    for (int64_t r = 0; r < item->rows; r++) {
-        gmm_int8_rows row = all;
-        row.codes += r * all.code_stride;
-        row.scales += r * all.group_stride;
-        row.sums += r * all.group_stride;
-        job->plan->int8->int8->quantize(lhs_floats(job, lhs_row(job, item, r), 0, call->k, scratch + at->line), call->k,
-                                        call->weights.group_size, &row);
-        to[r] = out_row(job, item, r);
+    job->plan->int8->int8->quantize(lhs_floats(job, row, 0, call->k, scratch + at->line), call->k,
+                                    call->weights.group_size, &to);
+}
+
+/* One worker's share of all rows of lhs. */
+static void round_share(void *arg, int64_t worker)
+{
+    const run_job *job = arg;
+    const gmm_call *call = job->call;
+    const gmm_view *lhs = &call->lhs;
+    int64_t rows = call->lhs_indices.matrices * call->m, workers = job->plan->workers;
+    layout at;
+
+    lay_out(call, job->plan, 1, &at);
+    for (int64_t r = gmm_tile_begin(rows, workers, worker); r < gmm_tile_begin(rows, workers, worker + 1); r++) {
+        int64_t offset = gmm_view_offset(lhs, lhs->ndim - 2, r / call->m) + r % call->m * lhs->strides[lhs->ndim - 2];
+        round_row(job, &at, gmm_view_at(lhs, offset), job->rounded + r * at.row_bytes,
+                  job->scratch + worker * job->scratch_floats);
+    }
+}
+
+bool gmm_run_int8_round(const gmm_context *context, run_job *job, gmm_arena *arena)
+{
+    const gmm_call *call = job->call;
+    int64_t rows, bytes;
+    layout at;
+
+    if (call->products <= call->lhs_indices.matrices)
+        return true;
+    if (lay_out(call, job->plan, 1, &at) || gmm_mul_overflows(call->lhs_indices.matrices, call->m, &rows) ||
+        gmm_mul_overflows(rows, at.row_bytes, &bytes) || !(job->rounded = gmm_arena_take(arena, bytes, 1)))
+        return false;
+    gmm_parallel(context, job->plan->workers, round_share, job);
+    return true;
+}
+
+/* Row number `row` of an item, rounded now into `own` unless all are rounded already. */
+static gmm_int8_row rounded_row(const run_job *job, const gmm_item *item, const layout *at, int64_t row, char *own,
+                                float *scratch)
+{
+    const gmm_call *call = job->call;
+    int64_t m, product = product_of(job, item, row, &m);
+
+    if (job->rounded)
+        own = job->rounded + (gmm_indices_at(&call->lhs_indices, call, product) * call->m + m) * at->row_bytes;
+    else
+        round_row(job, at, lhs_row(job, item, row), own, scratch);
+    return rounded_at(at, own);
+}
+
+static gmm_int8_tiles pack_rows(const run_job *job, const gmm_item *item, const layout *at, float *scratch)
+{
+    const gmm_kernel *kernel = job->plan->int8;
+    int32_t size = job->call->weights.group_size;
+    gmm_int8_tiles all = {.k = job->call->k, .codes = (int8_t *)scratch, .factors = scratch + at->factors};
+    int64_t tiles = gmm_tile_count(item->rows, kernel->mr);
+
+    for (int64_t t = 0; t < tiles; t++) {
+        int64_t row = gmm_tile_begin(item->rows, tiles, t), rows = gmm_tile_begin(item->rows, tiles, t + 1) - row;
+        gmm_int8_tiles tile = all;
+        gmm_int8_row from[GMM_MAX_MR];
+        tile.codes += row * all.k;
+        tile.factors += 2 * row * (all.k / size);
+        for (int64_t r = 0; r < rows; r++)
+            from[r] = rounded_row(job, item, at, row + r, (char *)(scratch + at->rounded) + r * at->row_bytes, scratch);
+        kernel->int8->pack(from, rows, size, &tile);
     }
     return all;
 }
 
+/* ---- an item ---- */
+
 /* Columns [column, column + columns) of all rows: a panel. `left` is the number of columns from there to the item's
  * end. */
 static void outer_panel(const run_job *job, const gmm_item *item, const layout *at, float *scratch,
-                        const gmm_int8_rows *x, gmm_weights_offsets matrix, int64_t column, int64_t left)
+                        const gmm_int8_tiles *x, gmm_weights_offsets matrix, int64_t column, int64_t left)
 {
     const gmm_call *call = job->call;
     const gmm_int8 *kernel = job->plan->int8->int8;
@@ -172,10 +235,17 @@ void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch)
     gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
     layout at;
 
-    lay_out(job->call, item->rows, &at);
-    gmm_int8_rows x = take_rows(job, item, &at, scratch);
+    lay_out(job->call, job->plan, item->rows, &at);
     float *results = scratch + at.results;
     char **to = (char **)(void *)(scratch + at.to);
+    gmm_int8_tiles x = {0};
+    gmm_int8_row row = {0};
+    if (item->outer)
+        x = pack_rows(job, item, &at, scratch);
+    else
+        row = rounded_row(job, item, &at, 0, (char *)(scratch + at.rounded), scratch);
+    for (int64_t r = 0; r < item->rows; r++)
+        to[r] = out_row(job, item, r);
     for (int64_t c = 0; c < item->columns; c += GMM_PANEL) {
         int64_t column = item->column + c, left = item->columns - c, columns = minimum(GMM_PANEL, left);
         if (item->outer)
@@ -186,7 +256,7 @@ void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch)
                 .w = plain_rows(job, &at, scratch, matrix, column, columns),
                 .columns = columns,
                 .k = job->call->k,
-                .x = &x,
+                .x = &row,
                 .out = results,
             });
         for (int64_t r = 0; r < item->rows; r++)

@@ -35,21 +35,29 @@ static inline gmm_int8_scale gmm_int8_scale_of(uint32_t largest)
     return (gmm_int8_scale){value / 127, 127 / value};
 }
 
-/* Rows of lhs, rounded. */
-typedef struct gmm_int8_rows {
+/* A row of lhs, rounded. */
+typedef struct gmm_int8_row {
     int8_t *codes;
-    float *scales;                     /* a group's x is scale * code; NaN where one of the group is not finite */
-    float *sums;                       /* of a group's codes */
-    int64_t code_stride, group_stride; /* from one row to the next */
-} gmm_int8_rows;
+    float *scales; /* a group's x is scale * code; NaN where one of the group is not finite */
+    float *sums;   /* of a group's codes */
+} gmm_int8_row;
+
+/* Rounded rows as outer wants them: in tiles of at most the kernel's mr rows (gmm_tile_begin), so that all that a tile
+ * reads lies one after the other, whatever its height. With a pointer for each row the compiler runs out of registers,
+ * and spills to vector ones, which takes the ports that multiply. */
+typedef struct gmm_int8_tiles {
+    int64_t k;      /* all of it */
+    int8_t *codes;  /* the tile that begins with row r is at r * k: [k / 4][rows of the tile][4] */
+    float *factors; /* and here at 2 r * groups: [groups][2][rows of the tile], scales and sums */
+} gmm_int8_tiles;
 
 /* One row times `columns` weight rows. */
 typedef struct gmm_int8_dot {
     const gmm_weights *weights;
     gmm_rows w;
     int64_t columns, k;
-    const gmm_int8_rows *x; /* its first row */
-    float *out;             /* [columns] */
+    const gmm_int8_row *x;
+    float *out; /* [columns] */
 } gmm_int8_dot;
 
 /* A block of K of GMM_PANEL weight rows, as outer wants them. How codes lie is the kernel's business. */
@@ -65,15 +73,17 @@ typedef struct gmm_int8_panel {
 /* `rows` rows times a panel: sums go on from what they are. */
 typedef struct gmm_int8_outer {
     const gmm_int8_panel *panel;
-    int64_t rows;     /* any number */
-    gmm_int8_rows x;  /* all of K */
+    int64_t rows; /* any number */
+    gmm_int8_tiles x;
     float *sums;      /* [rows][GMM_PANEL], aligned to 64 bytes */
     gmm_ahead *ahead; /* never NULL */
 } gmm_int8_outer;
 
 struct gmm_int8 {
-    /* Round k elements of a row: codes, scales and sums of x's first row. */
-    void (*quantize)(const float *from, int64_t k, int32_t group_size, const gmm_int8_rows *x);
+    /* Round k elements of a row. */
+    void (*quantize)(const float *from, int64_t k, int32_t group_size, const gmm_int8_row *x);
+    /* Put the rows of one tile, `rows` of them, where its codes and factors are to begin; k is that of `to`. */
+    void (*pack)(const gmm_int8_row *from, int64_t rows, int32_t group_size, const gmm_int8_tiles *to);
     void (*dot)(const gmm_int8_dot *call);
     void (*fill)(const gmm_int8_panel *panel);
     void (*outer)(const gmm_int8_outer *call);

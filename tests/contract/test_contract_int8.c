@@ -1,4 +1,5 @@
-/* test_contract_int8.c - int8 sums: which products have them, the same bits on every CPU, their error, who asks. */
+/* test_contract_int8.c - int8 sums: which products have them, the same bits on every CPU and for every row, their
+ * error, who asks. */
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <stddef.h>
@@ -173,6 +174,51 @@ static void what_is_not_finite(void **state)
     gmm_context_destroy(int8);
 }
 
+/* Rows that indices name again and again give what each product gives alone, where they are used once. */
+static void rows_used_again(void **state)
+{
+    gmm_context *int8 = context_of(GMM_ARITHMETIC_INT8, NULL);
+
+    (void)state;
+    gmm_random_start(&seeded, __func__);
+    for (const gmm_weight_kind *kind = gmm_weight_kinds; kind->name; kind++) {
+        int64_t products = gmm_random_between(&seeded, 6, 40), one = 1;
+        gmm_case_spec spec = gmm_case_experts(kind, true, products, 3, gmm_random_between(&seeded, 1, 3),
+                                              gmm_random_between(&seeded, 1, 70), gmm_random_between(&seeded, 1, 1500));
+        gmm_case made;
+
+        if (!has_int8(&spec))
+            continue;
+        spec.lhs_batch.size[0] = 5;
+        spec.lhs_index = spec.rhs_index;
+        spec.lhs_index_dtype = GMM_U32;
+        gmm_case_make(&made, &seeded, &spec);
+        char *expected = gmm_case_run(int8, &made, GMM_POISON_ZERO);
+        size_t bytes = (size_t)(spec.m * spec.n) * sizeof(float);
+        float *got = malloc(bytes);
+        const int64_t x_shape[] = {spec.m, spec.k}, out_shape[] = {1, spec.m, spec.n};
+        for (int64_t p = 0; p < products; p++) {
+            gmm_product alone = made.product;
+            gmm_array x = made.lhs.array, index = made.rhs_indices.array;
+            gmm_array out = {.data = got, .dtype = GMM_F32, .ndim = 3, .shape = out_shape};
+            uint32_t row;
+            memcpy(&row, gmm_oracle_address(&made.lhs_indices.array, p), sizeof row);
+            x = (gmm_array){
+                .data = gmm_oracle_address(&x, row * spec.m * spec.k), .dtype = GMM_F32, .ndim = 2, .shape = x_shape};
+            index = (gmm_array){.data = gmm_oracle_address(&index, p), .dtype = GMM_U32, .ndim = 1, .shape = &one};
+            alone.lhs = &x;
+            alone.lhs_indices = NULL;
+            alone.rhs_indices = &index;
+            assert_int_equal(gmm_run(int8, &alone, &out), GMM_OK);
+            assert_memory_equal(got, expected + (size_t)p * bytes, bytes);
+        }
+        free(got);
+        free(expected);
+        gmm_case_free(&made);
+    }
+    gmm_context_destroy(int8);
+}
+
 static void options(void **state)
 {
     gmm_context *context = NULL;
@@ -200,6 +246,7 @@ int main(void)
         cmocka_unit_test(products_without_int8_sums),
         cmocka_unit_test(within_the_bound),
         cmocka_unit_test(what_is_not_finite),
+        cmocka_unit_test(rows_used_again),
         cmocka_unit_test(options),
     };
 

@@ -23,8 +23,9 @@ typedef struct {
     gmm_weights weights;
     int64_t rows, columns, k, groups;
     check_rows x, x_codes, codes, scales, biases;
-    gmm_guarded x_scales, x_sums;
-    gmm_int8_rows rounded;
+    gmm_guarded x_scales, x_sums, tile_codes, tile_factors;
+    gmm_int8_row rounded[MOST_ROWS];
+    gmm_int8_tiles tiles;
     gmm_rows w;
     float *want; /* [rows][columns] */
 } problem;
@@ -166,17 +167,14 @@ static void check_rounded(const gmm_kernel *kernel, problem *p, gmm_random *rand
     int codes[128];
 
     check_rows_make(&p->x_codes, random, p->rows, p->k, side, (size_t)gmm_random_between(random, 0, 63));
-    p->rounded = (gmm_int8_rows){.codes = (int8_t *)p->x_codes.first,
-                                 .scales = check_floats(&p->x_scales, p->rows * p->groups),
-                                 .sums = check_floats(&p->x_sums, p->rows * p->groups),
-                                 .code_stride = p->x_codes.step,
-                                 .group_stride = p->groups};
+    float *scales = check_floats(&p->x_scales, p->rows * p->groups);
+    float *sums = check_floats(&p->x_sums, p->rows * p->groups);
     for (int64_t r = 0; r < p->rows; r++) {
         const float *x = (const float *)(const void *)check_rows_at(&p->x, r);
-        gmm_int8_rows row = p->rounded;
-        row.codes += r * row.code_stride;
-        row.scales += r * row.group_stride;
-        row.sums += r * row.group_stride;
+        gmm_int8_row row = {.codes = (int8_t *)check_rows_at(&p->x_codes, r),
+                            .scales = scales + r * p->groups,
+                            .sums = sums + r * p->groups};
+        p->rounded[r] = row;
         kernel->int8->quantize(x, p->k, p->weights.group_size, &row);
         for (int64_t g = 0; g < p->groups; g++) {
             float scale = round_group(x + g * p->weights.group_size, p->weights.group_size, codes);
@@ -194,6 +192,25 @@ static void check_rounded(const gmm_kernel *kernel, problem *p, gmm_random *rand
     }
 }
 
+static void pack_tiles(const gmm_kernel *kernel, problem *p, gmm_guard_side side)
+{
+    int64_t tiles = gmm_tile_count(p->rows, kernel->mr);
+
+    gmm_guarded_make(&p->tile_codes, (size_t)(p->rows * p->k), side, 0);
+    p->tiles = (gmm_int8_tiles){.k = p->k,
+                                .codes = (int8_t *)p->tile_codes.data,
+                                .factors = check_floats(&p->tile_factors, p->rows * p->groups * 2)};
+    for (int64_t t = 0; t < tiles; t++) {
+        int64_t row = gmm_tile_begin(p->rows, tiles, t);
+        gmm_int8_tiles tile = p->tiles;
+        tile.codes += row * p->k;
+        tile.factors += 2 * row * p->groups;
+        kernel->int8->pack(p->rounded + row, gmm_tile_begin(p->rows, tiles, t + 1) - row, p->weights.group_size, &tile);
+    }
+    if (!gmm_guarded_intact(&p->tile_codes) || !gmm_guarded_intact(&p->tile_factors))
+        check_fail("pack writes before its tiles");
+}
+
 static void make_problem(problem *p, gmm_random *random, const gmm_kernel *kernel, check_values values, uint8_t scale)
 {
     gmm_guard_side side = gmm_random_chance(random, 50) ? GMM_GUARD_AFTER : GMM_GUARD_BEFORE;
@@ -206,6 +223,7 @@ static void make_problem(problem *p, gmm_random *random, const gmm_kernel *kerne
     make_weights(p, random, values, side, scale);
     make_x(p, random, values, side);
     check_rounded(kernel, p, random, side);
+    pack_tiles(kernel, p, side);
     p->want = check_allocate(p->rows * p->columns, sizeof(float));
     for (int64_t i = 0; i < p->rows * p->columns; i++) {
         p->want[i] = contract_sum(&p->weights, gmm_row_at(&p->w, i % p->columns), p->k,
@@ -222,8 +240,9 @@ static void free_problem(problem *p)
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         check_rows_free(rows[i]);
-    gmm_guarded_free(&p->x_scales);
-    gmm_guarded_free(&p->x_sums);
+    gmm_guarded *guarded[] = {&p->x_scales, &p->x_sums, &p->tile_codes, &p->tile_factors};
+    for (size_t i = 0; i < sizeof guarded / sizeof guarded[0]; i++)
+        gmm_guarded_free(guarded[i]);
     free(p->want);
 }
 
@@ -238,15 +257,15 @@ static gmm_rows rows_from(const gmm_rows *rows, int64_t i)
 /* Some columns of one row. */
 static void check_dot(const gmm_kernel *kernel, const problem *p, int64_t row, int64_t column, int64_t columns)
 {
-    gmm_int8_rows x = p->rounded;
     gmm_guarded out;
     float *at = check_floats(&out, columns);
 
-    x.codes += row * x.code_stride;
-    x.scales += row * x.group_stride;
-    x.sums += row * x.group_stride;
-    kernel->int8->dot(&(gmm_int8_dot){
-        .weights = &p->weights, .w = rows_from(&p->w, column), .columns = columns, .k = p->k, .x = &x, .out = at});
+    kernel->int8->dot(&(gmm_int8_dot){.weights = &p->weights,
+                                      .w = rows_from(&p->w, column),
+                                      .columns = columns,
+                                      .k = p->k,
+                                      .x = p->rounded + row,
+                                      .out = at});
     check_all_same(at, p->want + row * p->columns + column, columns, "the contract says (dot)");
     if (!gmm_guarded_intact(&out))
         check_fail("dot writes before out");
@@ -272,7 +291,7 @@ static void run_block(const gmm_kernel *kernel, const problem *p, int64_t column
     gmm_ahead_begin(&ahead, 1 + k % 5);
     kernel->int8->fill(&panel);
     kernel->int8->outer(
-        &(gmm_int8_outer){.panel = &panel, .rows = p->rows, .x = p->rounded, .sums = sums, .ahead = &ahead});
+        &(gmm_int8_outer){.panel = &panel, .rows = p->rows, .x = p->tiles, .sums = sums, .ahead = &ahead});
     if (!gmm_guarded_intact(&codes) || !gmm_guarded_intact(&scales) || !gmm_guarded_intact(&biases))
         check_fail("writes before its panel");
     gmm_guarded_free(&codes);

@@ -15,13 +15,12 @@ struct time_memory {
     int64_t cursor; /* in stream: all before it has been read longer ago than all behind it */
     float *x;       /* [TIME_ROWS][TIME_K] */
     float *panel, *packed, *a, *b, *sums, *tree, *out;
-    int8_t *rounded; /* [TIME_ROWS][ROUNDED_STRIDE] */
+    int8_t *rounded; /* [TIME_ROWS][TIME_K] */
 };
 
 enum {
     HUGE_PAGE_BYTES = 2 << 20,
     PACKED_FLOATS = GMM_CLASSES * (TIME_K / GMM_CLASSES * TIME_ROWS + TIME_ROWS * GMM_CLASS_GAP),
-    ROUNDED_STRIDE = TIME_K + 64,
     PANEL_FLOATS = GMM_CLASSES * (TIME_K / GMM_CLASSES * GMM_PANEL + GMM_CLASS_GAP)
 };
 
@@ -86,8 +85,8 @@ time_memory *time_memory_make(int64_t memory_bytes, int64_t cache_bytes)
     memory->sums = make_floats(GMM_CLASSES * TIME_ROWS * GMM_PANEL);
     memory->tree = make_floats(GMM_TREE_LEVELS * TIME_ROWS * GMM_PANEL);
     memory->out = make_floats(TIME_ROWS * GMM_PANEL);
-    memory->rounded = check_allocate(TIME_ROWS, ROUNDED_STRIDE);
-    for (int64_t i = 0; i < TIME_ROWS * ROUNDED_STRIDE; i++)
+    memory->rounded = check_allocate(TIME_ROWS, TIME_K);
+    for (int64_t i = 0; i < TIME_ROWS * TIME_K; i++)
         memory->rounded[i] = (int8_t)(i % 61 - 30);
     return memory;
 }
@@ -257,21 +256,18 @@ static void call_int8(const time_item *item, time_memory *memory, const gmm_rows
         .scales = memory->b,
         .biases = memory->b + PANEL_FLOATS / 2,
     };
+    gmm_int8_row row = {.codes = memory->rounded, .scales = memory->x, .sums = memory->x};
     gmm_int8_outer outer = {
         .panel = &panel,
         .rows = item->rows,
-        .x = {memory->rounded, memory->x, memory->x, ROUNDED_STRIDE, item->k / item->weights.group_size},
+        .x = {.k = item->k, .codes = memory->rounded, .factors = memory->x},
         .sums = memory->sums,
         .ahead = &nothing,
     };
 
     if (item->rows == 1) {
-        kernel->int8->dot(&(gmm_int8_dot){.weights = &item->weights,
-                                          .w = *w,
-                                          .columns = TIME_COLUMNS,
-                                          .k = item->k,
-                                          .x = &outer.x,
-                                          .out = memory->out});
+        kernel->int8->dot(&(gmm_int8_dot){
+            .weights = &item->weights, .w = *w, .columns = TIME_COLUMNS, .k = item->k, .x = &row, .out = memory->out});
         return;
     }
     gmm_ahead_row(&nothing);

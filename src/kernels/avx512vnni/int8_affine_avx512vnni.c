@@ -70,5 +70,5 @@ const gmm_kernel gmm_int8_affine_avx512vnni = {
     .needs = GMM_CPU_AVX512VNNI,
     .mr = INT8_MR,
     .nr = GMM_PANEL,
-    .int8 = &(const gmm_int8){.quantize = quantize, .dot = dot, .fill = fill, .outer = outer},
+    .int8 = &(const gmm_int8){.quantize = quantize, .pack = pack, .dot = dot, .fill = fill, .outer = outer},
 };

@@ -50,7 +50,7 @@ static inline int32_t round_group(const float *from, int64_t size, float inverse
 }
 
 /* 16 groups at a time, for the sake of the divisions. */
-static void quantize(const float *from, int64_t k, int32_t group_size, const gmm_int8_rows *x)
+static void quantize(const float *from, int64_t k, int32_t group_size, const gmm_int8_row *x)
 {
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
     const int64_t size = group_size, groups = k / size;
@@ -74,6 +74,40 @@ static void quantize(const float *from, int64_t k, int32_t group_size, const gmm
             x->sums[at] = (float)round_group(from + at * size, size, inverses[g], x->codes + at * size);
         }
     }
+}
+
+/* `count` numbers of 32 bits of each of up to 16 rows, side by side: number i of row r to to[i * stride + r]. */
+static inline __attribute__((always_inline)) void side_by_side(const char *const *from, int64_t rows, int64_t count,
+                                                               float *to, int64_t stride)
+{
+    const __mmask16 there = first_16(rows);
+
+    for (int64_t i = 0; i < count; i += 16) {
+        vf32 lanes[16];
+#pragma GCC unroll 16
+        for (int r = 0; r < 16; r++)
+            lanes[r] = _mm512_maskz_loadu_ps(first_16(count - i), from[r < rows ? r : 0] + i * 4);
+        vf32_transpose(lanes);
+#pragma GCC unroll 16
+        for (int j = 0; j < 16; j++)
+            if (i + j < count)
+                _mm512_mask_storeu_ps(to + (i + j) * stride, there, lanes[j]);
+    }
+}
+
+static void pack(const gmm_int8_row *from, int64_t rows, int32_t group_size, const gmm_int8_tiles *to)
+{
+    const int64_t groups = to->k / group_size;
+    const char *codes[16], *scales[16], *sums[16];
+
+    for (int64_t r = 0; r < rows; r++) {
+        codes[r] = (const char *)from[r].codes;
+        scales[r] = (const char *)from[r].scales;
+        sums[r] = (const char *)from[r].sums;
+    }
+    side_by_side(codes, rows, to->k / 4, (float *)(void *)to->codes, rows);
+    side_by_side(scales, rows, groups, to->factors, 2 * rows);
+    side_by_side(sums, rows, groups, to->factors + rows, 2 * rows);
 }
 
 /* ---- one row: lanes along K, then along groups, then along columns ---- */
@@ -285,22 +319,20 @@ static inline __attribute__((always_inline)) __m512i add_products(__m512i sum, _
 static inline __attribute__((always_inline)) void outer_rows(const gmm_int8_outer *call, int64_t row, int rows)
 {
     const gmm_int8_panel *panel = call->panel;
-    const int64_t size = panel->weights->group_size, groups = panel->k / size, stride = call->x.code_stride;
-    const int64_t x_groups = call->x.group_stride;
-    const int8_t *x = call->x.codes + row * stride + panel->begin;
-    const float *x_scales = call->x.scales + row * x_groups + panel->begin / size;
-    const float *x_sums = call->x.sums + row * x_groups + panel->begin / size;
+    const int64_t size = panel->weights->group_size, groups = panel->k / size;
+    const int8_t *x = call->x.codes + row * call->x.k + panel->begin * rows;
+    const float *factors = call->x.factors + 2 * (row * call->x.k + panel->begin * rows) / size;
     const uint8_t *w = panel->codes;
     float *sums = call->sums + row * GMM_PANEL;
     const char *ahead = call->ahead->at;
     int64_t left = call->ahead->left, step = call->ahead->step;
 
-    for (int64_t g = 0; g < groups; g++) {
+    for (int64_t g = 0; g < groups; g++, factors += 2 * rows) {
         __m512i sum[INT8_MR][2];
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++)
             sum[r][0] = sum[r][1] = _mm512_setzero_si512();
-        for (int64_t end = (g + 1) * size, k = g * size; k < end; k += 4, w += 4 * GMM_PANEL) {
+        for (int64_t k = 0; k < size; k += 4, w += 4 * GMM_PANEL, x += 4 * rows) {
             __m512i first = _mm512_load_si512(w), second = _mm512_load_si512(w + 64);
             if (step > 0) {
                 __builtin_prefetch(ahead, 0, 2);
@@ -316,7 +348,7 @@ static inline __attribute__((always_inline)) void outer_rows(const gmm_int8_oute
 #pragma GCC unroll 12
             for (int r = 0; r < rows; r++) {
                 int32_t four;
-                memcpy(&four, x + r * stride + k, sizeof four);
+                memcpy(&four, x + 4 * r, sizeof four);
                 sum[r][0] = add_products(sum[r][0], first, _mm512_set1_epi32(four));
                 sum[r][1] = add_products(sum[r][1], second, _mm512_set1_epi32(four));
             }
@@ -329,9 +361,8 @@ static inline __attribute__((always_inline)) void outer_rows(const gmm_int8_oute
 #pragma GCC unroll 12
             for (int r = 0; r < rows; r++) {
                 float *to = sums + r * GMM_PANEL + v * 16;
-                int64_t at = r * x_groups + g;
-                __m512 terms = group_terms(sum[r][v], _mm512_set1_ps(x_sums[at]), scales, biases);
-                _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_set1_ps(x_scales[at]), terms, _mm512_load_ps(to)));
+                __m512 terms = group_terms(sum[r][v], _mm512_set1_ps(factors[rows + r]), scales, biases);
+                _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_set1_ps(factors[r]), terms, _mm512_load_ps(to)));
             }
         }
     }

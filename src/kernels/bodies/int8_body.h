@@ -7,7 +7,9 @@
  *   float group_scale(const gmm_weights *weights, gmm_row row, int64_t group);
  *   float group_bias(const gmm_weights *weights, gmm_row row, int64_t group);
  *   INT8_BIASES  whether group_bias is used.
- *   INT8_ZERO  what is to be taken off the codes. */
+ *   INT8_ZERO  what is to be taken off the codes.
+ *
+ * A tile is one row. */
 #include <math.h>
 #include <string.h>
 
@@ -15,7 +17,7 @@ enum {
     INT8_PIECE = 1024 /* codes that the dot body unpacks together: a multiple of every group */
 };
 
-static void quantize(const float *from, int64_t k, int32_t group_size, const gmm_int8_rows *x)
+static void quantize(const float *from, int64_t k, int32_t group_size, const gmm_int8_row *x)
 {
     for (int64_t g = 0; g < k / group_size; g++) {
         const float *group = from + g * group_size;
@@ -39,6 +41,16 @@ static void quantize(const float *from, int64_t k, int32_t group_size, const gmm
             sum += code;
         }
         x->sums[g] = (float)sum;
+    }
+}
+
+static void pack(const gmm_int8_row *from, int64_t rows, int32_t group_size, const gmm_int8_tiles *to)
+{
+    (void)rows;
+    memcpy(to->codes, from->codes, (size_t)to->k);
+    for (int64_t g = 0; g < to->k / group_size; g++) {
+        to->factors[2 * g] = from->scales[g];
+        to->factors[2 * g + 1] = from->sums[g];
     }
 }
 
@@ -105,16 +117,15 @@ static void outer(const gmm_int8_outer *call)
     const int64_t size = panel->weights->group_size, groups = panel->k / size;
 
     for (int64_t r = 0; r < call->rows; r++) {
-        const int8_t *x = call->x.codes + r * call->x.code_stride + panel->begin;
-        const float *scales = call->x.scales + r * call->x.group_stride + panel->begin / size;
-        const float *sums = call->x.sums + r * call->x.group_stride + panel->begin / size;
+        const int8_t *x = call->x.codes + r * call->x.k + panel->begin;
+        const float *factors = call->x.factors + 2 * (r * call->x.k + panel->begin) / size;
         float *to = call->sums + r * GMM_PANEL;
         for (int64_t c = 0; c < panel->columns; c++) {
             const uint8_t *codes = panel->codes + c * panel->k;
             float sum = to[c];
             for (int64_t g = 0; g < groups; g++)
                 sum = add_group(sum, group_sum(codes + g * size, x + g * size, size), panel->scales[g * GMM_PANEL + c],
-                                INT8_BIASES ? panel->biases[g * GMM_PANEL + c] : 0, scales[g], sums[g]);
+                                INT8_BIASES ? panel->biases[g * GMM_PANEL + c] : 0, factors[2 * g], factors[2 * g + 1]);
             to[c] = sum;
         }
     }
