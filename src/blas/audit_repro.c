@@ -124,27 +124,6 @@ static void put_prototype(writer *w)
     put(w, ");\n");
 }
 
-static int flag_number(char argument, char letter)
-{
-    static const char flags[] = "tN\x6FtT\x70tC\x71uU\x79uL\x7A"
-                                "dN\x83"
-                                "dU\x84sL\x8DsR\x8E";
-
-    for (const char *f = flags; *f; f += 3)
-        if (f[0] == (argument == 'r' ? 't' : argument) && f[1] == letter)
-            return (unsigned char)f[2];
-    return letter;
-}
-
-static char flag_letter(const gmm_blas_call *call, char argument)
-{
-    return argument == 's'   ? call->side
-           : argument == 'u' ? call->uplo
-           : argument == 't' ? call->transpose_a
-           : argument == 'r' ? call->transpose_b
-                             : call->diag;
-}
-
 static void put_argument(writer *w, char argument, int *operand)
 {
     const gmm_blas_call *call = &w->c->call;
@@ -155,9 +134,9 @@ static void put_argument(writer *w, char argument, int *operand)
         put(w, "s->order");
     } else if (is_flag(argument)) {
         if (fortran)
-            put(w, "\"%c\"", flag_letter(call, argument));
+            put(w, "\"%c\"", gmm_blas_flag(call, argument));
         else
-            put(w, "%d", flag_number(argument, flag_letter(call, argument)));
+            put(w, "%d", gmm_blas_flag_number(argument, gmm_blas_flag(call, argument)));
     } else if (strchr("MNKLU", argument)) {
         const char *name = argument == 'L' ? "kl" : "ku";
         char letter[2] = {strchr(sizes, argument) ? strchr(sizes, argument)[1] : 0, 0};

@@ -197,13 +197,18 @@ static const char *flag_word(char argument, char letter)
     return NULL;
 }
 
+char gmm_blas_flag(const gmm_blas_call *call, char argument)
+{
+    return argument == 's'   ? call->side
+           : argument == 'u' ? call->uplo
+           : argument == 't' ? call->transpose_a
+           : argument == 'r' ? call->transpose_b
+                             : call->diag;
+}
+
 static void add_flag(words *w, const gmm_blas_call *call, char argument)
 {
-    char letter = argument == 's'   ? call->side
-                  : argument == 'u' ? call->uplo
-                  : argument == 't' ? call->transpose_a
-                  : argument == 'r' ? call->transpose_b
-                                    : call->diag;
+    char letter = gmm_blas_flag(call, argument);
     const char *word = call->fortran ? NULL : flag_word(argument, letter);
 
     if (word)

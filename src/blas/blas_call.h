@@ -63,6 +63,9 @@ bool gmm_blas_is_output(const gmm_blas_call *call, int operand);
 /* Make the call. `function` is from gmm_blas_function, `integer_bits` of the library. */
 gmm_blas_result gmm_blas_invoke(const gmm_blas_call *call, gmm_blas_any_function *function, int integer_bits);
 
+/* Fortran's letter for the flag `argument` of the table. */
+char gmm_blas_flag(const gmm_blas_call *call, char argument);
+
 /* The CBLAS number of Fortran's letter for the flag `argument` of the table; any other letter, which is wrong in either
  * interface, is itself. */
 int gmm_blas_flag_number(char argument, char letter);

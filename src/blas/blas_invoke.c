@@ -87,11 +87,7 @@ int gmm_blas_flag_number(char argument, char letter)
 
 static void push_flag(words *w, const gmm_blas_call *call, char argument)
 {
-    char letter = argument == 's'   ? call->side
-                  : argument == 'u' ? call->uplo
-                  : argument == 't' ? call->transpose_a
-                  : argument == 'r' ? call->transpose_b
-                                    : call->diag;
+    char letter = gmm_blas_flag(call, argument);
 
     if (!call->fortran) {
         push(w, gmm_blas_flag_number(argument, letter), 4);

@@ -220,15 +220,6 @@ static bool by_value(const gmm_blas_call *call, char argument)
     return !call->fortran && (real || !gmm_blas_is_complex(call->type));
 }
 
-static char flag_letter(const gmm_blas_call *call, char argument)
-{
-    return argument == 's'   ? call->side
-           : argument == 'u' ? call->uplo
-           : argument == 't' ? call->transpose_a
-           : argument == 'r' ? call->transpose_b
-                             : call->diag;
-}
-
 static void print_number(FILE *to, double x)
 {
     if (isnan(x))
@@ -275,9 +266,9 @@ static void print_argument(FILE *to, const gmm_blas_call *call, char argument, i
     if (argument == 'o')
         fprintf(to, "%d", call->row_major ? 101 : 102);
     else if (strchr("sutrd", argument) && call->fortran)
-        fprintf(to, "\"%c\"", flag_letter(call, argument));
+        fprintf(to, "\"%c\"", gmm_blas_flag(call, argument));
     else if (strchr("sutrd", argument))
-        fprintf(to, "%d", gmm_blas_flag_number(argument, flag_letter(call, argument)));
+        fprintf(to, "%d", gmm_blas_flag_number(argument, gmm_blas_flag(call, argument)));
     else if (strchr("MNK", argument))
         print_integer(to, call, gmm_blas_size(call, argument));
     else if (strchr("LU", argument))
