@@ -44,6 +44,12 @@ static size_t element_bytes(const fuzz_array *array)
     return (size_t)gmm_dtype_bits(array->array.dtype) / 8;
 }
 
+/* a * b of positive numbers, or a if that overflows: sizes may be hostile. */
+static int64_t times(int64_t a, int64_t b)
+{
+    return a <= INT64_MAX / b ? a * b : a;
+}
+
 /* Strides of a row-major array whose axes were permuted, stepped over and turned around. */
 static void choose_strides(fuzz_input *in, fuzz_array *array, fuzz_use use)
 {
@@ -59,11 +65,11 @@ static void choose_strides(fuzz_input *in, fuzz_array *array, fuzz_use use)
     }
     for (int32_t i = 0; i < ndim; i++) {
         int32_t d = order[i];
-        stride *= fuzz_chance(in, 6) ? 3 : 1;
+        stride = times(stride, fuzz_chance(in, 6) ? 3 : 1);
         array->strides[d] = fuzz_chance(in, 6) ? -stride : stride;
         if (use == FUZZ_INPUT && fuzz_chance(in, 10))
             array->strides[d] = 0;
-        stride *= array->shape[d] > 0 ? array->shape[d] : 1;
+        stride = times(stride, array->shape[d] > 0 ? array->shape[d] : 1);
     }
 }
 
