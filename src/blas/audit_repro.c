@@ -11,6 +11,7 @@
 #include "blas/audit_memory.h"
 #include "blas/audit_reference.h"
 #include "blas/audit_state.h"
+#include "blas/call_types.h"
 #include "blas/repro_text.h"
 
 typedef struct writer {
@@ -72,26 +73,6 @@ static void put_symbol(writer *w, const gmm_blas_routine *routine, char type, bo
     put(w, "%s%s%s%s", form ? form->prefix : "", fortran ? "" : "cblas_", base, form ? form->suffix : "");
 }
 
-static const char *result_type(const gmm_blas_routine *r)
-{
-    bool number = r->sum == GMM_SUM_NRM2 || r->sum == GMM_SUM_ASUM || (r->sum == GMM_SUM_DOT && r->fortran_void);
-
-    return r->sum == GMM_SUM_IAMAX ? "integer" : number ? "real" : "void";
-}
-
-/* The flags of gmm_blas_routine.arguments. */
-static bool is_flag(char argument)
-{
-    return strchr("sutrd", argument) != NULL;
-}
-
-static bool by_value(const writer *w, char argument)
-{
-    const gmm_blas_routine *r = w->c->call.routine;
-
-    return !gmm_blas_is_complex(w->c->call.type) || (argument == '*' ? r->real_alpha : r->real_beta);
-}
-
 static void put_prototype(writer *w)
 {
     const gmm_blas_routine *r = w->c->call.routine;
@@ -99,7 +80,7 @@ static void put_prototype(writer *w)
     const char *separator = "";
     int flags = 0;
 
-    put(w, "%s ", result_type(r));
+    put(w, "%s ", gmm_blas_result_type(r));
     put_symbol(w, r, w->c->call.type, fortran);
     put(w, "(");
     for (const char *a = r->arguments; *a; a++) {
@@ -107,17 +88,8 @@ static void put_prototype(writer *w)
             continue;
         put(w, "%s", separator);
         separator = ", ";
-        if (*a == 'o' || is_flag(*a))
-            put(w, fortran ? "const char *" : "int");
-        else if (strchr("MNKLU", *a))
-            put(w, fortran ? "const integer *" : "integer");
-        else if (strchr("*+", *a))
-            put(w, fortran || !by_value(w, *a) ? "const void *" : "real");
-        else if (strchr("ABCXY", *a))
-            put(w, fortran ? "void *, const integer *" : "void *, integer");
-        else
-            put(w, "void *");
-        flags += is_flag(*a);
+        put(w, "%s", gmm_blas_argument_type(&w->c->call, *a));
+        flags += gmm_blas_is_flag(*a);
     }
     for (; fortran && flags; flags--)
         put(w, ", size_t");
@@ -128,22 +100,24 @@ static void put_argument(writer *w, char argument, int *operand)
 {
     const gmm_blas_call *call = &w->c->call;
     bool fortran = call->fortran;
-    static const char sizes[] = "MmNnKk";
 
     if (argument == 'o') {
         put(w, "s->order");
-    } else if (is_flag(argument)) {
+    } else if (gmm_blas_is_flag(argument)) {
         if (fortran)
             put(w, "\"%c\"", gmm_blas_flag(call, argument));
         else
             put(w, "%d", gmm_blas_flag_number(argument, gmm_blas_flag(call, argument)));
     } else if (strchr("MNKLU", argument)) {
-        const char *name = argument == 'L' ? "kl" : "ku";
-        char letter[2] = {strchr(sizes, argument) ? strchr(sizes, argument)[1] : 0, 0};
-        put(w, "%s%s%s", fortran ? "&" : "(integer)s->", letter[0] ? letter : name, "");
+        const char *name = argument == 'M'   ? "m"
+                           : argument == 'N' ? "n"
+                           : argument == 'K' ? "k"
+                           : argument == 'L' ? "kl"
+                                             : "ku";
+        put(w, "%s%s", fortran ? "&" : "(integer)s->", name);
     } else if (strchr("*+", argument)) {
         const char *name = argument == '*' ? "alpha" : "beta";
-        put(w, fortran || !by_value(w, argument) ? "%s" : "%s[0]", name);
+        put(w, gmm_blas_by_value(call, argument) ? "%s[0]" : "%s", name);
     } else if (argument == 'R') {
         put(w, "complex_result");
     } else {
@@ -159,7 +133,7 @@ static void put_call(writer *w)
 {
     const gmm_blas_call *call = &w->c->call;
     const gmm_blas_routine *r = call->routine;
-    const char *separator = "", *type = result_type(r);
+    const char *separator = "", *type = gmm_blas_result_type(r);
     int operand = 0, flags = 0;
 
     put(w, "static void make_call(const struct situation *s, char *const *data, double *result)\n{\n");
@@ -185,7 +159,7 @@ static void put_call(writer *w)
             continue;
         put(w, "%s", separator);
         separator = ", ";
-        flags += is_flag(*a);
+        flags += gmm_blas_is_flag(*a);
         put_argument(w, *a, &operand);
     }
     for (; call->fortran && flags; flags--)

@@ -11,6 +11,7 @@
 #include "blas/audit_memory.h"
 #include "blas/call_lines.h"
 #include "blas/call_replay.h"
+#include "blas/call_types.h"
 #include "blas/repro_text.h"
 
 enum {
@@ -206,20 +207,6 @@ static void print_title(FILE *to, const gmm_replay *replay)
 
 /* ---- the call ---------------------------------------------------------------------------------------------------- */
 
-static const char *result_type(const gmm_blas_routine *r)
-{
-    bool number = r->sum == GMM_SUM_NRM2 || r->sum == GMM_SUM_ASUM || (r->sum == GMM_SUM_DOT && r->fortran_void);
-
-    return r->sum == GMM_SUM_IAMAX ? "integer" : number ? "real" : "void";
-}
-
-static bool by_value(const gmm_blas_call *call, char argument)
-{
-    bool real = argument == '*' ? call->routine->real_alpha : call->routine->real_beta;
-
-    return !call->fortran && (real || !gmm_blas_is_complex(call->type));
-}
-
 static void print_number(FILE *to, double x)
 {
     if (isnan(x))
@@ -239,35 +226,22 @@ static void print_factor(FILE *to, const gmm_blas_call *call, char argument)
 {
     const double *value = argument == '*' ? call->alpha : call->beta;
 
-    fprintf(to, by_value(call, argument) ? "(real)" : "(const real[]){(real)");
+    fprintf(to, gmm_blas_by_value(call, argument) ? "(real)" : "(const real[]){(real)");
     print_number(to, value[0]);
-    if (!by_value(call, argument)) {
+    if (!gmm_blas_by_value(call, argument)) {
         fprintf(to, ", (real)");
         print_number(to, value[1]);
         fprintf(to, "}");
     }
 }
 
-static const char *argument_type(const gmm_blas_call *call, char argument)
-{
-    if (argument == 'o' || strchr("sutrd", argument))
-        return call->fortran ? "const char *" : "int";
-    if (strchr("MNKLU", argument))
-        return call->fortran ? "const integer *" : "integer";
-    if (strchr("*+", argument))
-        return by_value(call, argument) ? "real" : "const void *";
-    if (strchr("ABCXY", argument))
-        return call->fortran ? "void *, const integer *" : "void *, integer";
-    return "void *";
-}
-
 static void print_argument(FILE *to, const gmm_blas_call *call, char argument, int *operand)
 {
     if (argument == 'o')
         fprintf(to, "%d", call->row_major ? 101 : 102);
-    else if (strchr("sutrd", argument) && call->fortran)
+    else if (gmm_blas_is_flag(argument) && call->fortran)
         fprintf(to, "\"%c\"", gmm_blas_flag(call, argument));
-    else if (strchr("sutrd", argument))
+    else if (gmm_blas_is_flag(argument))
         fprintf(to, "%d", gmm_blas_flag_number(argument, gmm_blas_flag(call, argument)));
     else if (strchr("MNK", argument))
         print_integer(to, call, gmm_blas_size(call, argument));
@@ -299,10 +273,10 @@ static void print_arguments(FILE *to, const gmm_blas_call *call, bool types)
         fprintf(to, "%s", separator);
         separator = ", ";
         if (types)
-            fprintf(to, "%s", argument_type(call, *a));
+            fprintf(to, "%s", gmm_blas_argument_type(call, *a));
         else
             print_argument(to, call, *a, &operand);
-        flags += strchr("sutrd", *a) != NULL;
+        flags += gmm_blas_is_flag(*a);
     }
     for (; call->fortran && flags; flags--)
         fprintf(to, types ? ", size_t" : ", 1");
@@ -311,7 +285,7 @@ static void print_arguments(FILE *to, const gmm_blas_call *call, bool types)
 static void print_call(FILE *to, const gmm_replay *replay)
 {
     const gmm_blas_call *call = &replay->record.kept.call;
-    const char *type = result_type(call->routine);
+    const char *type = gmm_blas_result_type(call->routine);
 
     fprintf(to, "%s %s(", type, replay->record.symbol);
     print_arguments(to, call, true);

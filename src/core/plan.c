@@ -146,6 +146,18 @@ static int64_t cut(const gmm_call *call, gmm_plan *plan, const gmm_group_of_rows
     return items;
 }
 
+/* Groups of more rows go to the outer body. */
+static int64_t most_few_rows(const gmm_call *call, const gmm_plan *plan)
+{
+    if (call->panel_block)
+        return 0; /* panels are in the outer body's order, and need no preparation that few rows could save */
+    if (plan->int8)
+        return 1; /* with two rows a panel is already the cheaper way */
+    if (!call->dot)
+        return SWEEP_ROWS;
+    return call->quantized ? DOT_ROWS_CODES : call->weights.dtype == GMM_F32 ? DOT_ROWS_F32 : DOT_ROWS_OTHER;
+}
+
 static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm_arena *arena, gmm_plan *plan)
 {
     double work = (double)call->products * (double)call->m * (double)call->n * (double)call->k;
@@ -154,13 +166,7 @@ static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm
     int64_t rows = (plan->int8 ? OUTER_CODES : OUTER_FLOATS) / (call->k > 0 ? call->k : 1), items = 0;
 
     plan->workers = workers >= threads ? threads : workers < 1 ? 1 : (int32_t)workers;
-    plan->few_rows = call->quantized ? DOT_ROWS_CODES : call->weights.dtype == GMM_F32 ? DOT_ROWS_F32 : DOT_ROWS_OTHER;
-    if (!call->dot)
-        plan->few_rows = SWEEP_ROWS;
-    if (plan->int8)
-        plan->few_rows = 1; /* with two rows a panel is already the cheaper way */
-    if (call->panel_block)
-        plan->few_rows = 0; /* panels are in the outer body's order, and need no preparation that few rows could save */
+    plan->few_rows = most_few_rows(call, plan);
     plan->outer_rows = rows < LEAST_OUTER_ROWS ? LEAST_OUTER_ROWS : rows > MOST_OUTER_ROWS ? MOST_OUTER_ROWS : rows;
 
     /* Twice the same walk: first to count, then to fill. One thread needs no pieces. */
