@@ -211,7 +211,7 @@ static void more_help(void)
     table_add(&t, "what must hold");
     for (size_t i = 0; gmm_audit_check_at(i, &check); i++) {
         table_add(&t, "%s", check.name);
-        table_add(&t, "%s", check.summary);
+        table_add(&t, "%s%s", check.summary, check.on_request ? " (only if it is named)" : "");
     }
     printf("\n");
     table_print(&t, 2);

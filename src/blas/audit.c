@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "blas/audit_far.h"
 #include "blas/audit_state.h"
 
 enum {
@@ -58,6 +59,14 @@ static gmm_audit_options read_options(const gmm_audit_options *given)
     return options;
 }
 
+static bool plan_has(const gmm_audit_plan *plan, const gmm_blas_check *check)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->slots[i].check == check)
+            return true;
+    return false;
+}
+
 gmm_status gmm_audit_create(const char *library, const gmm_audit_options *given, gmm_audit **audit)
 {
     gmm_audit_options options = read_options(given);
@@ -77,6 +86,8 @@ gmm_status gmm_audit_create(const char *library, const gmm_audit_options *given,
     gmm_status status = gmm_audit_plan_make(&a->plan, options.seed, options.checks, options.routines);
     if (!status && (!a->library || !a->tallies || !a->waits || (options.environment && !a->environment)))
         status = gmm_fail(GMM_ERR_MEMORY, "no memory for an audit");
+    if (!status && plan_has(&a->plan, &gmm_check_large_indices))
+        status = gmm_audit_far_available();
     if (!status)
         status = gmm_audit_crew_start(&a->crew, a->library, a->environment, options.threads);
     if (status) {
@@ -156,10 +167,14 @@ static gmm_audit_record *find_record(gmm_audit *audit, const gmm_audit_case *c, 
     return NULL;
 }
 
-void gmm_audit_describe(gmm_audit_record *record)
+void gmm_audit_describe(const gmm_audit *audit, gmm_audit_record *record)
 {
-    gmm_blas_symbol(&record->c.call, record->symbol);
-    gmm_blas_call_text(&record->c.call, record->call, sizeof record->call);
+    gmm_blas_call call = record->c.call;
+
+    if (record->c.settings[1].far)
+        gmm_audit_far_steps(&call, record->c.settings[1].far, audit->crew.info.integer_bits);
+    gmm_blas_symbol(&call, record->symbol);
+    gmm_blas_call_text(&call, record->call, sizeof record->call);
 }
 
 static gmm_audit_record *add_record(gmm_audit *audit, const gmm_audit_case *c, const gmm_audit_outcome *o)
@@ -181,7 +196,7 @@ static gmm_audit_record *add_record(gmm_audit *audit, const gmm_audit_case *c, c
     r->verdict = o->verdict;
     r->c = *c;
     r->outcome = *o;
-    gmm_audit_describe(r);
+    gmm_audit_describe(audit, r);
     return r;
 }
 

@@ -37,6 +37,7 @@ typedef struct gmm_audit_setting {
     uint8_t threads;   /* 0: left alone */
     uint8_t process;   /* 1: in a forked child, after a call in the parent */
     uint8_t callers;   /* 2 and more: threads that make the call at once, on operands of their own */
+    uint8_t far;       /* operands are stretched: audit_far.h */
 } gmm_audit_setting;
 
 typedef enum gmm_audit_values {
@@ -51,7 +52,8 @@ typedef enum gmm_audit_judge {
     GMM_JUDGE_REFERENCE, /* the result is within the a-priori bound; exact with integers */
     GMM_JUDGE_RETURNS,   /* it returns and hurts nothing */
     GMM_JUDGE_UNTOUCHED, /* the outputs are as they were: wrong arguments */
-    GMM_JUDGE_SPECIAL    /* what is not finite is so where the reference says, and only there */
+    GMM_JUDGE_SPECIAL,   /* what is not finite is so where the reference says, and only there */
+    GMM_JUDGE_FAR        /* with operands stretched as settings[1] says, the numbers are the same */
 } gmm_audit_judge;
 
 typedef struct gmm_blas_check gmm_blas_check;

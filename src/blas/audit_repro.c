@@ -235,7 +235,7 @@ static void put_flags(writer *w, const char *name, bool (*is)(const gmm_blas_cal
 static void put_constants(writer *w)
 {
     const gmm_audit_case *c = w->c;
-    static const char judges[] = "pvruf", values[] = "ri1";
+    static const char judges[] = "pvrufl", values[] = "ri1";
 
     put(w, "typedef %s integer;\ntypedef %s real;\n\n", w->audit->crew.info.integer_bits == 64 ? "int64_t" : "int",
         gmm_blas_real_bytes(c->call.type) == sizeof(float) ? "float" : "double");
@@ -246,7 +246,8 @@ static void put_constants(writer *w)
     put(w,
         "    JUDGE = '%c', /* p: two settings give the same bits; v: values as expected; f: finite ones where "
         "expected;\n"
-        "                   r: it returns; u: wrong arguments, outputs untouched */\n",
+        "                   r: it returns; u: wrong arguments, outputs untouched; l: stretched operands, same numbers "
+        "*/\n",
         judges[c->judge]);
     put(w, "    SOLVES = %d,\n    UPLO = '%c',\n    DIAG = '%c',\n", c->call.routine->sum == GMM_SUM_SOLVE,
         c->call.uplo, c->call.diag);
@@ -267,10 +268,17 @@ static void put_setting(writer *w, const gmm_audit_setting *t)
         const char *name;
         int value;
         bool is_fill;
-    } members[] = {{"output", t->output, true},    {"inputs", t->inputs, true},       {"gaps", t->gaps, true},
-                   {"stack", t->stack, true},      {"registers", t->registers, true}, {"earlier", t->earlier, true},
-                   {"aligned", t->aligned, false}, {"threads", t->threads, false},    {"child", t->process, false},
-                   {"callers", t->callers, false}};
+    } members[] = {{"output", t->output, true},
+                   {"inputs", t->inputs, true},
+                   {"gaps", t->gaps, true},
+                   {"stack", t->stack, true},
+                   {"registers", t->registers, true},
+                   {"earlier", t->earlier, true},
+                   {"aligned", t->aligned, false},
+                   {"threads", t->threads, false},
+                   {"child", t->process, false},
+                   {"callers", t->callers, false},
+                   {"far", t->far, false}};
 
     put(w, "{.placement = %s", places[t->placement]);
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
@@ -388,7 +396,7 @@ static void put_situations(writer *w)
 /* ---- what is needed only by some --------------------------------------------------------------------------------- */
 
 typedef struct needs {
-    bool stack, registers, earlier, threads, callers;
+    bool stack, registers, earlier, threads, callers, far;
 } needs;
 
 static void need(needs *n, const gmm_audit_case *c)
@@ -399,6 +407,7 @@ static void need(needs *n, const gmm_audit_case *c)
         n->earlier |= c->settings[i].earlier != 0;
         n->threads |= c->settings[i].threads != 0;
         n->callers |= c->settings[i].callers > 1;
+        n->far |= c->settings[i].far != 0;
     }
 }
 
@@ -468,6 +477,16 @@ static void put_earlier_calls(writer *w)
     put(w, "}\n\n");
 }
 
+static bool is_vector(const gmm_blas_call *call, int operand)
+{
+    return call->routine->operands[operand].form == GMM_FORM_VECTOR;
+}
+
+static bool is_packed(const gmm_blas_call *call, int operand)
+{
+    return call->routine->operands[operand].storage == GMM_STORED_PACKED;
+}
+
 static void put_helpers(writer *w)
 {
     needs n = {0};
@@ -489,11 +508,18 @@ static void put_helpers(writer *w)
         put_block(w, gmm_repro_threads);
     if (n.callers)
         put_block(w, gmm_repro_callers);
+    if (n.far) {
+        put_flags(w, "VECTOR", is_vector);
+        put_flags(w, "PACKED", is_packed);
+        put(w, "\n");
+        put_block(w, gmm_repro_far);
+    }
     put(w, "#define STACK(fill) %s\n", n.stack ? "stack_filler(pattern_of(fill))" : "(void)(fill)");
     put(w, "#define REGISTERS(fill) %s\n", n.registers ? "dirty_registers(pattern_of(fill))" : "(void)(fill)");
     put(w, "#define EARLIER(fill) %s\n", n.earlier ? "call_earlier(fill)" : "(void)(fill)");
     put(w, "#define SET_THREADS(count) %s\n", n.threads ? "set_threads(count)" : "(void)(count)");
-    put(w, "#define TOGETHER(s, count, result) %s\n\n", n.callers ? "call_together(s, count, result)" : "1");
+    put(w, "#define TOGETHER(s, count, result) %s\n", n.callers ? "call_together(s, count, result)" : "1");
+    put(w, "#define FAR_DIFFERS(s, first) %s\n\n", n.far ? "far_differs(s, first)" : "0");
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */

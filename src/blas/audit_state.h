@@ -66,6 +66,6 @@ gmm_status gmm_audit_run_alone(gmm_audit *audit, const gmm_audit_case *c, gmm_au
 bool gmm_audit_same_failure(const gmm_audit_record *record, const gmm_audit_outcome *outcome);
 
 /* Make the texts of a record anew after its case has changed. */
-void gmm_audit_describe(gmm_audit_record *record);
+void gmm_audit_describe(const gmm_audit *audit, gmm_audit_record *record);
 
 #endif

@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "blas/audit_case.h"
+#include "blas/audit_far.h"
 
 enum {
     FAULT_STATUS = 120,
@@ -279,7 +280,10 @@ static void judge_death(const gmm_audit_shared *shared, const gmm_audit_case *c,
         int operand =
             shared->fault_operand >= 0 && shared->fault_operand < GMM_BLAS_OPERANDS ? shared->fault_operand : 0;
         const char *how = shared->fault_write > 0 ? "a write" : shared->fault_write < 0 ? "an access" : "a read";
-        long long bytes = gmm_blas_extent(&c->call, operand) * (long long)gmm_blas_element_bytes(c->call.type);
+        gmm_blas_call call = c->call;
+        if (c->settings[1].far)
+            gmm_audit_far_steps(&call, c->settings[1].far, shared->info.integer_bits);
+        long long bytes = gmm_blas_extent(&call, operand) * (long long)gmm_blas_element_bytes(call.type);
         o->verdict = GMM_AUDIT_MEMORY;
         o->operand = operand;
         snprintf(o->detail, sizeof o->detail, "%s at byte %lld of %c, which has %lld", how,

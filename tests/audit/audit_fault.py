@@ -31,6 +31,7 @@ EXPECTED = {
     "exits": ("accuracy", "EXIT", "cblas_dgemv", {"m": 7, "n": 7}),
     "unaligned_bits": ("alignment", "NONREPRO", "cblas_ddot", {"n": 9}),
     "fork_forgets": ("after_fork", "STATE", "cblas_ddot", {"n": 1}),
+    "index_wraps": ("large_indices", "MEMORY", "cblas_dgemm", {"m": 3, "n": 3, "k": 3}),
 }
 ROUTINES = "sgemm,dgemm,sgemv,dgemv,dsymv,dcopy,ddot"
 REMARKS = {"DIFFERS", "NONREPRO"}

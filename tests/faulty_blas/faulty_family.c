@@ -35,7 +35,8 @@ enum {
     HANGS,          /* a transposed gemv with M = 0 does not return */
     EXITS,          /* a gemv with M = 7 ends the process */
     UNALIGNED_BITS, /* ddot rounds otherwise off a 16-byte boundary */
-    FORK_FORGETS    /* ddot is wrong in a forked child */
+    FORK_FORGETS,   /* ddot is wrong in a forked child */
+    INDEX_WRAPS     /* gemm computes the places of B in 32 bits */
 };
 
 enum {
@@ -124,6 +125,13 @@ static int reads_c(const product *p, ptrdiff_t j)
     return 0;
 }
 
+static ptrdiff_t place_in_b(const product *p, ptrdiff_t row, ptrdiff_t column)
+{
+    ptrdiff_t place = row * p->b_row + column * p->b_col;
+
+    return FAULT == INDEX_WRAPS ? (int32_t)(uint32_t)(uint64_t)place : place;
+}
+
 static double first_register; /* what a register held when dgemm was entered, times zero */
 
 #define GEMM(name, real)                                                                                               \
@@ -139,7 +147,7 @@ static double first_register; /* what a register held when dgemm was entered, ti
                 double sum = 0.0;                                                                                      \
                 if (p->alpha != 0.0 || FAULT == ALPHA_IGNORED)                                                         \
                     for (ptrdiff_t x = 0; x < k_used; x++)                                                             \
-                        sum += (double)a[i * p->a_row + x * p->a_col] * (double)b[x * p->b_row + j * p->b_col];        \
+                        sum += (double)a[i * p->a_row + x * p->a_col] * (double)b[place_in_b(p, x, j)];                \
                 sum *= p->alpha;                                                                                       \
                 if (p->beta != 0.0 || reads_c(p, j))                                                                   \
                     sum += p->beta * (double)*to;                                                                      \
