@@ -121,14 +121,10 @@ void gmm_audit_library(const gmm_audit *audit, gmm_blas_info *info)
 
 /* ---- records ----------------------------------------------------------------------------------------------------- */
 
-static const gmm_blas_check *canaries(void)
+/* Whose finding an outcome is: some things are watched in every check. */
+static const gmm_blas_check *check_of(const gmm_audit_case *c, const gmm_audit_outcome *o)
 {
-    const gmm_blas_check *check = NULL;
-
-    for (size_t i = 0; gmm_blas_check_at(i); i++)
-        if (!strcmp(gmm_blas_check_at(i)->name, "canaries"))
-            check = gmm_blas_check_at(i);
-    return check;
+    return o->outside ? &gmm_check_canaries : o->control || o->loading ? &gmm_check_float_control : c->check;
 }
 
 static size_t check_number(const gmm_blas_check *check)
@@ -156,10 +152,12 @@ static gmm_audit_tally *tally_of(const gmm_audit *audit, const gmm_audit_case *c
 
 static gmm_audit_record *find_record(gmm_audit *audit, const gmm_audit_case *c, const gmm_audit_outcome *o)
 {
-    const gmm_blas_check *check = o->outside ? canaries() : c->check;
+    const gmm_blas_check *check = check_of(c, o);
 
     for (size_t i = 0; i < audit->record_count; i++) {
         gmm_audit_record *r = &audit->records[i];
+        if (o->loading && r->outcome.loading) /* no matter which call it was seen at */
+            return r;
         if (r->check == check && r->routine == c->call.routine && r->type == c->call.type &&
             r->fortran == c->call.fortran && r->verdict == o->verdict)
             return r;
@@ -189,7 +187,7 @@ static gmm_audit_record *add_record(gmm_audit *audit, const gmm_audit_case *c, c
     }
     gmm_audit_record *r = &audit->records[audit->record_count++];
     memset(r, 0, sizeof *r);
-    r->check = o->outside ? canaries() : c->check;
+    r->check = check_of(c, o);
     r->routine = c->call.routine;
     r->type = c->call.type;
     r->fortran = c->call.fortran;
@@ -219,7 +217,7 @@ static void turn_into_state(gmm_audit_outcome *o)
     char before[GMM_AUDIT_DETAIL];
 
     memcpy(before, o->detail, sizeof before);
-    o->outside = false;
+    o->outside = o->control = o->loading = false;
     o->verdict = GMM_AUDIT_STATE;
     snprintf(o->detail, sizeof o->detail, "only after other calls: %.200s", before);
 }

@@ -239,10 +239,8 @@ static void judge_far(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm
              gmm_audit_far_open(&far, &bench->memory, &call, c->settings[1].far, bits);
     if (!o->ran)
         return;
-    *bench->inside = 1;
-    gmm_blas_result result =
-        gmm_blas_invoke(&call, gmm_blas_function(&bench->library, call.routine, call.type, call.fortran), bits);
-    *bench->inside = 0;
+    gmm_blas_result result = gmm_audit_call_watched(
+        bench, &c->settings[0], &call, gmm_blas_function(&bench->library, call.routine, call.type, call.fortran));
     gmm_audit_far_put_back(&far, &bench->memory);
     if (!same_far(c, &bench->memory, &far, o) || !same_results(first, &result, o)) {
         o->verdict = c->verdict;
@@ -265,7 +263,7 @@ static void judge_reference(gmm_audit_bench *bench, const gmm_audit_case *c, con
     describe_numbers(c, o, c->call.routine->sum == GMM_SUM_SOLVE ? " (residual), should be " : ", should be ", "");
 }
 
-void gmm_audit_case_run(gmm_audit_bench *bench, const gmm_audit_case *c, gmm_audit_outcome *o)
+static void run_judged(gmm_audit_bench *bench, const gmm_audit_case *c, gmm_audit_outcome *o)
 {
     gmm_blas_result result = {{0, 0}, -1};
     bool same;
@@ -281,4 +279,18 @@ void gmm_audit_case_run(gmm_audit_bench *bench, const gmm_audit_case *c, gmm_aud
         judge_reference(bench, c, &result, o);
     else if (c->judge == GMM_JUDGE_FAR)
         judge_far(bench, c, &result, o);
+}
+
+void gmm_audit_case_run(gmm_audit_bench *bench, const gmm_audit_case *c, gmm_audit_outcome *o)
+{
+    bench->control[0] = '\0';
+    run_judged(bench, c, o);
+    if (!o->ran || o->verdict)
+        return;
+    o->control = bench->control[0] != '\0';
+    o->loading = !o->control && bench->loading[0] && c->check == &gmm_check_float_control;
+    if (!o->control && !o->loading)
+        return;
+    o->verdict = GMM_AUDIT_STATE;
+    say(o, "%s%.200s", o->loading ? "when the library is loaded: " : "", o->loading ? bench->loading : bench->control);
 }

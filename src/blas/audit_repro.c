@@ -278,7 +278,8 @@ static void put_setting(writer *w, const gmm_audit_setting *t)
                    {"threads", t->threads, false},
                    {"child", t->process, false},
                    {"callers", t->callers, false},
-                   {"far", t->far, false}};
+                   {"far", t->far, false},
+                   {"float_mode", t->float_mode, false}};
 
     put(w, "{.placement = %s", places[t->placement]);
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
@@ -565,6 +566,7 @@ static void write_all(writer *w)
     put_parts(w);
     put_block(w, gmm_repro_place);
     put_helpers(w);
+    put_block(w, gmm_repro_control);
     put_block(w, gmm_repro_main);
 }
 

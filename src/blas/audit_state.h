@@ -19,7 +19,7 @@ typedef struct gmm_audit_trial {
 } gmm_audit_trial;
 
 typedef struct gmm_audit_record {
-    const gmm_blas_check *check; /* the canaries' for writes outside, whatever check saw them */
+    const gmm_blas_check *check; /* for what every check watches not the case's own */
     const gmm_blas_routine *routine;
     char type;
     bool fortran;

@@ -162,7 +162,11 @@ static size_t form_number(const gmm_blas_symbol_form *form)
 static void load(const gmm_audit_crew *crew)
 {
     set_environment(crew->environment);
+    gmm_float_control before = gmm_float_control_read();
     report->status = gmm_blas_load(crew->library, &bench.library);
+    gmm_float_control after = gmm_float_control_read();
+    if (!gmm_float_control_same(&before, &after, bench.loading, sizeof bench.loading))
+        gmm_float_control_write(&before);
     if (report->status) {
         snprintf(report->text, sizeof report->text, "%s", gmm_error_detail());
         _exit(LOAD_STATUS);

@@ -36,7 +36,9 @@ enum {
     EXITS,          /* a gemv with M = 7 ends the process */
     UNALIGNED_BITS, /* ddot rounds otherwise off a 16-byte boundary */
     FORK_FORGETS,   /* ddot is wrong in a forked child */
-    INDEX_WRAPS     /* gemm computes the places of B in 32 bits */
+    INDEX_WRAPS,    /* gemm computes the places of B in 32 bits */
+    FLOAT_CONTROL,  /* ddot leaves subnormals flushed to zero from five terms on */
+    LOAD_FLUSHES    /* the library flushes them from when it is loaded, as -ffast-math makes shared libraries do */
 };
 
 enum {
@@ -327,12 +329,36 @@ void cblas_dcopy(int n, const double *x, int incx, double *y, int incy)
         to[n] = to[n - 1];
 }
 
+static void flush_subnormals(void)
+{
+#if defined(__x86_64__)
+    unsigned mxcsr;
+
+    __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+    mxcsr |= 0x8040;
+    __asm__ volatile("ldmxcsr %0" ::"m"(mxcsr));
+#elif defined(__aarch64__)
+    uint64_t fpcr;
+
+    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+    __asm__ volatile("msr fpcr, %0" ::"r"(fpcr | 1 << 24));
+#endif
+}
+
+__attribute__((constructor)) static void loaded(void)
+{
+    if (FAULT == LOAD_FLUSHES)
+        flush_subnormals();
+}
+
 double cblas_ddot(int n, const double *x, int incx, const double *y, int incy)
 {
     const double *from = x + (incx < 0 ? (ptrdiff_t)(1 - n) * incx : 0);
     const double *other = y + (incy < 0 ? (ptrdiff_t)(1 - n) * incy : 0);
     double total = n > 0 ? sum_of(from, incx, other, incy, n) : 0.0;
 
+    if (FAULT == FLOAT_CONTROL && n > 4)
+        flush_subnormals();
     if (FAULT == OVER_READ && n > 2 && incx == 1)
         scratch[0] = from[n];
     if (FAULT == UNALIGNED_BITS && n > 8 && (uintptr_t)x % 16 != 0)
