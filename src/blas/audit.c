@@ -12,6 +12,7 @@ enum {
     MOST_DEATHS = 12,
     MOST_HANGS = 2,
     MOST_WAITS = 4, /* of one check, whatever the routine: it is the same lock that they wait for */
+    MOST_WAITS_IN_BUDGET = 2,
     MOST_UNCONFIRMED = 4,
     MOST_REFUSALS = 400, /* of wrong arguments that end a process, each of which costs one */
     TALLIES_A_CHECK = GMM_AUDIT_MOST_ROUTINES * 8
@@ -76,6 +77,8 @@ gmm_status gmm_audit_create(const char *library, const gmm_audit_options *given,
     *audit = NULL;
     if (options.threads < 0 || options.threads > 255)
         return gmm_fail(GMM_ERR_ARGUMENT, "threads is %d; an audit takes 1 to 255, or 0", (int)options.threads);
+    if (!(options.budget >= 0))
+        return gmm_fail(GMM_ERR_ARGUMENT, "budget is %g; it is a number of seconds, or 0", options.budget);
     gmm_audit *a = calloc(1, sizeof *a);
     if (!a)
         return gmm_fail(GMM_ERR_MEMORY, "no memory for an audit");
@@ -89,7 +92,7 @@ gmm_status gmm_audit_create(const char *library, const gmm_audit_options *given,
     if (!status && plan_has(&a->plan, &gmm_check_large_indices))
         status = gmm_audit_far_available();
     if (!status)
-        status = gmm_audit_crew_start(&a->crew, a->library, a->environment, options.threads);
+        status = gmm_audit_crew_start(&a->crew, a->library, a->environment, options.threads, options.budget);
     if (status) {
         gmm_audit_destroy(a);
         return status;
@@ -107,6 +110,7 @@ void gmm_audit_destroy(gmm_audit *audit)
     for (size_t i = 0; i < audit->record_count; i++)
         free(audit->records[i].reproduction);
     free(audit->records);
+    free(audit->bits);
     free(audit->tallies);
     free(audit->waits);
     free(audit->library);
@@ -237,6 +241,8 @@ static gmm_status keep_failure(gmm_audit *audit, gmm_audit_tally *tally, const g
     bool confirmed = alone.ran && alone.verdict != GMM_AUDIT_PASS;
     if (confirmed)
         *o = alone;
+    else if (gmm_audit_seconds() > audit->crew.deadline) /* there was no time to see */
+        confirmed = false;
     else if (o->verdict == GMM_AUDIT_HANG) /* a machine that stood still */
         return GMM_OK;
     else if (o->verdict != GMM_AUDIT_NONREPRO) {
@@ -283,7 +289,26 @@ static bool is_refusal(gmm_audit *audit, const gmm_audit_case *c, const gmm_audi
     return false;
 }
 
-static gmm_status keep_outcome(gmm_audit *audit, const gmm_audit_case *c, gmm_audit_outcome *o)
+bool gmm_audit_case_at(const gmm_audit *audit, int64_t i, gmm_audit_case *c)
+{
+    return gmm_audit_plan_case(&audit->plan, i, interfaces_of, audit, c);
+}
+
+static gmm_status keep_bits(gmm_audit *audit, int64_t number, uint64_t hash)
+{
+    if (audit->bit_count == audit->bit_room) {
+        size_t room = audit->bit_room ? 2 * audit->bit_room : 1024;
+        void *grown = realloc(audit->bits, room * sizeof *audit->bits);
+        if (!grown)
+            return gmm_fail(GMM_ERR_MEMORY, "no memory for the bits of %zu results", room);
+        audit->bits = grown;
+        audit->bit_room = room;
+    }
+    audit->bits[audit->bit_count++] = (gmm_audit_bits){number, hash};
+    return GMM_OK;
+}
+
+static gmm_status keep_outcome(gmm_audit *audit, int64_t number, const gmm_audit_case *c, gmm_audit_outcome *o)
 {
     gmm_audit_tally *tally = tally_of(audit, c);
 
@@ -296,7 +321,7 @@ static gmm_status keep_outcome(gmm_audit *audit, const gmm_audit_case *c, gmm_au
         return GMM_OK;
     }
     if (o->verdict == GMM_AUDIT_PASS)
-        return GMM_OK;
+        return c->judge == GMM_JUDGE_REFERENCE ? keep_bits(audit, number, o->hash) : GMM_OK;
     tally->deaths += o->verdict == GMM_AUDIT_HANG ? MOST_DEATHS / MOST_HANGS
                                                   : o->verdict == GMM_AUDIT_CRASH || o->verdict == GMM_AUDIT_EXIT ||
                                                         o->verdict == GMM_AUDIT_MEMORY;
@@ -312,6 +337,8 @@ gmm_status gmm_audit_run(gmm_audit *audit, int64_t cases, double seconds)
 
     if (!audit)
         return gmm_fail(GMM_ERR_NULL, "audit is NULL");
+    int most_waits = audit->crew.budget > 0 ? MOST_WAITS_IN_BUDGET : MOST_WAITS;
+    until = until < audit->crew.deadline ? until : audit->crew.deadline;
     gmm_audit_case *batch = malloc(GMM_AUDIT_BATCH * sizeof *batch);
     gmm_audit_outcome *outcomes = calloc(GMM_AUDIT_BATCH, sizeof *outcomes);
     int64_t *numbers = malloc(GMM_AUDIT_BATCH * sizeof *numbers);
@@ -322,8 +349,8 @@ gmm_status gmm_audit_run(gmm_audit *audit, int64_t cases, double seconds)
         int64_t next = audit->next;
         for (; count < GMM_AUDIT_BATCH && next < cases; next++) {
             numbers[count] = next;
-            if (gmm_audit_plan_case(&audit->plan, next, interfaces_of, audit, &batch[count]) &&
-                !tally_of(audit, &batch[count])->retired && audit->waits[check_number(batch[count].check)] < MOST_WAITS)
+            if (gmm_audit_case_at(audit, next, &batch[count]) && !tally_of(audit, &batch[count])->retired &&
+                audit->waits[check_number(batch[count].check)] < most_waits)
                 count++;
             else if (next - audit->next > 100000 && !count)
                 break; /* the library has none of these routines */
@@ -331,7 +358,7 @@ gmm_status gmm_audit_run(gmm_audit *audit, int64_t cases, double seconds)
         if (count)
             status = gmm_audit_crew_run(&audit->crew, batch, count, until, outcomes, &ran);
         for (int i = 0; i < ran && !status; i++)
-            status = keep_outcome(audit, &batch[i], &outcomes[i]);
+            status = keep_outcome(audit, numbers[i], &batch[i], &outcomes[i]);
         audit->next = ran < count ? numbers[ran] : next;
         if (!count && next - audit->next == 0 && next < cases)
             audit->next = next + 1;

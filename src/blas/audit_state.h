@@ -41,6 +41,12 @@ typedef struct gmm_audit_tally {
     bool retired; /* it dies or hangs too often to go on */
 } gmm_audit_tally;
 
+/* The result of a case that was held against the reference and is right. */
+typedef struct gmm_audit_bits {
+    int64_t number; /* of the case */
+    uint64_t hash;
+} gmm_audit_bits;
+
 struct gmm_audit {
     gmm_audit_crew crew;
     gmm_audit_plan plan;
@@ -48,6 +54,8 @@ struct gmm_audit {
     int64_t next, cases;
     gmm_audit_record *records;
     size_t record_count, record_room;
+    gmm_audit_bits *bits; /* in the order of numbers */
+    size_t bit_count, bit_room;
     gmm_audit_tally *tallies;
     int32_t *waits; /* of each check: hangs that wait, which cost seconds each */
     /* How wrong arguments end, for the notes. */
@@ -58,6 +66,9 @@ struct gmm_audit {
     size_t kernel_count;
     bool kernels_known;
 };
+
+/* Case number i as this library gets it; false if it has none. */
+bool gmm_audit_case_at(const gmm_audit *audit, int64_t i, gmm_audit_case *c);
 
 /* Run one case alone in a fresh process. */
 gmm_status gmm_audit_run_alone(gmm_audit *audit, const gmm_audit_case *c, gmm_audit_outcome *outcome);

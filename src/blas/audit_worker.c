@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 #include "base/error.h"
 #include "blas/audit_case.h"
 #include "blas/audit_far.h"
+#include "cpu/float_control.h"
 
 enum {
     FAULT_STATUS = 120,
@@ -226,11 +228,14 @@ static double allowance(const gmm_audit_case *c)
 typedef enum ending {
     ENDED,
     KILLED_BUSY, /* it had to be: it works and works */
-    KILLED_IDLE  /* it waits for what does not come */
+    KILLED_IDLE, /* it waits for what does not come */
+    OUT_OF_TIME  /* of the audit, whatever it did */
 } ending;
 
-static ending watch(gmm_audit_shared *shared, const gmm_audit_case *cases, pid_t worker, int *status)
+static ending watch(const gmm_audit_crew *crew, const gmm_audit_case *cases, pid_t worker, int *status)
 {
+    const gmm_audit_shared *shared = crew->shared;
+    double most_idle = crew->budget > 0 ? crew->budget / 8 : MOST_IDLE_SECONDS;
     int32_t seen = -2;
     double begun_cpu = 0, moved = gmm_audit_seconds(), moved_cpu = 0;
     long pause = 100000;
@@ -247,11 +252,11 @@ static ending watch(gmm_audit_shared *shared, const gmm_audit_case *cases, pid_t
             seen = current;
             begun_cpu = cpu;
         }
-        if (cpu - begun_cpu > most || now - moved > MOST_IDLE_SECONDS) {
+        if (cpu - begun_cpu > most || now - moved > most_idle || now > crew->deadline) {
             kill(-worker, SIGKILL);
             kill(worker, SIGKILL);
             waitpid(worker, status, 0);
-            return cpu - begun_cpu > most ? KILLED_BUSY : KILLED_IDLE;
+            return cpu - begun_cpu > most ? KILLED_BUSY : now - moved > most_idle ? KILLED_IDLE : OUT_OF_TIME;
         }
         nanosleep(&(struct timespec){0, pause}, NULL);
         pause = pause < 4000000 ? pause * 5 / 4 : pause;
@@ -319,7 +324,7 @@ static gmm_status run_worker(gmm_audit_crew *crew, const gmm_audit_case *cases, 
         work(crew, cases, first, count, until);
     }
     setpgid(worker, worker);
-    *killed = watch(shared, cases, worker, status);
+    *killed = watch(crew, cases, worker, status);
     sweep(worker);
     return GMM_OK;
 }
@@ -341,12 +346,17 @@ static gmm_status load_failure(const gmm_audit_crew *crew, ending killed, int st
                     WEXITSTATUS(status) == FAULT_STATUS ? "segmentation fault" : "the process ended");
 }
 
-gmm_status gmm_audit_crew_start(gmm_audit_crew *crew, const char *library, const char *environment, int32_t threads)
+gmm_status gmm_audit_crew_start(gmm_audit_crew *crew, const char *library, const char *environment, int32_t threads,
+                                double budget)
 {
     ending killed;
     int status;
 
-    *crew = (gmm_audit_crew){.library = library, .environment = environment, .threads = threads};
+    *crew = (gmm_audit_crew){.library = library,
+                             .environment = environment,
+                             .threads = threads,
+                             .budget = budget,
+                             .deadline = budget > 0 ? gmm_audit_seconds() + budget : INFINITY};
     void *memory = mmap(NULL, sizeof *crew->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return gmm_fail(GMM_ERR_MEMORY, "no memory to share with other processes");
@@ -378,17 +388,24 @@ gmm_status gmm_audit_crew_run(gmm_audit_crew *crew, const gmm_audit_case *cases,
 {
     const gmm_audit_shared *shared = crew->shared;
 
-    for (int next = 0; next < count;) {
+    *ran = 0;
+    for (int next = 0; next < count && gmm_audit_seconds() <= crew->deadline;) {
         ending killed;
         int status;
         gmm_status failed = run_worker(crew, cases, next, count, until, &killed, &status);
         if (failed)
             return failed;
         int reached = shared->current;
-        if (!shared->loaded || reached < next || reached > count)
+        if (killed == OUT_OF_TIME)
+            reached = reached < next ? next : reached;
+        else if (!shared->loaded || reached < next || reached > count)
             return load_failure(crew, killed, status); /* it loaded before, and now does not */
         memcpy(&outcomes[next], &crew->shared->outcomes[next], (size_t)(reached - next) * sizeof *outcomes);
         if (!killed && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+            *ran = reached;
+            return GMM_OK;
+        }
+        if (killed == OUT_OF_TIME) {
             *ran = reached;
             return GMM_OK;
         }

@@ -36,6 +36,7 @@ enum {
     EXITS,          /* a gemv with M = 7 ends the process */
     UNALIGNED_BITS, /* ddot rounds otherwise off a 16-byte boundary */
     FORK_FORGETS,   /* ddot is wrong in a forked child */
+    FORK_WAITS,     /* a forked child waits for ever in ddot */
     INDEX_WRAPS,    /* gemm computes the places of B in 32 bits */
     FLOAT_CONTROL,  /* ddot leaves subnormals flushed to zero from five terms on */
     LOAD_FLUSHES    /* the library flushes them from when it is loaded, as -ffast-math makes shared libraries do */
@@ -363,10 +364,12 @@ double cblas_ddot(int n, const double *x, int incx, const double *y, int incy)
         scratch[0] = from[n];
     if (FAULT == UNALIGNED_BITS && n > 8 && (uintptr_t)x % 16 != 0)
         total += sum_of(from, incx, other, incy, 1) * 0x1p-50;
-    if (FAULT == FORK_FORGETS) {
+    if (FAULT == FORK_FORGETS || FAULT == FORK_WAITS) {
         static pid_t mine;
         if (!mine)
             mine = getpid();
+        while (FAULT == FORK_WAITS && mine != getpid())
+            pause();
         if (mine != getpid())
             total += 1.0;
     }
