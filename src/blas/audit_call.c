@@ -213,6 +213,7 @@ bool gmm_audit_call(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm_a
         return false;
     if (!gmm_audit_place(&bench->memory, c, setting, &call))
         return false;
+    call.hidden_result = bench->library.complex_return == GMM_COMPLEX_HIDDEN;
     *bench->inside = 1;
     if (setting->earlier)
         make_earlier_calls(bench, setting->earlier);
@@ -220,6 +221,7 @@ bool gmm_audit_call(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm_a
         gmm_blas_invoke(&call, function, bits);
         if (!gmm_audit_place(&bench->memory, c, setting, &call))
             return false;
+        call.hidden_result = bench->library.complex_return == GMM_COMPLEX_HIDDEN;
         bool fine = call_in_child(bench, &call, function, result);
         *bench->inside = 0;
         return fine;

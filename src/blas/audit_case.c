@@ -239,6 +239,7 @@ static void judge_far(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm
              gmm_audit_far_open(&far, &bench->memory, &call, c->settings[1].far, bits);
     if (!o->ran)
         return;
+    call.hidden_result = bench->library.complex_return == GMM_COMPLEX_HIDDEN;
     gmm_blas_result result = gmm_audit_call_watched(
         bench, &c->settings[0], &call, gmm_blas_function(&bench->library, call.routine, call.type, call.fortran));
     gmm_audit_far_put_back(&far, &bench->memory);

@@ -73,6 +73,12 @@ static void put_symbol(writer *w, const gmm_blas_routine *routine, char type, bo
     put(w, "%s%s%s%s", form ? form->prefix : "", fortran ? "" : "cblas_", base, form ? form->suffix : "");
 }
 
+/* A complex number, by the way of some Fortran compilers. */
+static bool returns_through_address(const writer *w)
+{
+    return w->c->call.routine->complex_value && w->c->call.fortran && w->audit->crew.hidden_result;
+}
+
 static void put_prototype(writer *w)
 {
     const gmm_blas_routine *r = w->c->call.routine;
@@ -80,9 +86,10 @@ static void put_prototype(writer *w)
     const char *separator = "";
     int flags = 0;
 
-    put(w, "%s ", gmm_blas_result_type(r));
+    put(w, "%s ", returns_through_address(w) ? "void" : gmm_blas_result_type(r));
     put_symbol(w, r, w->c->call.type, fortran);
-    put(w, "(");
+    put(w, returns_through_address(w) ? "(void *" : "(");
+    separator = returns_through_address(w) ? ", " : "";
     for (const char *a = r->arguments; *a; a++) {
         if (*a == 'o' && fortran)
             continue;
@@ -141,7 +148,7 @@ static void put_call(writer *w)
         put(w, "    static const real alpha[2] = {%.17g, %.17g};\n", call->alpha[0], call->alpha[1]);
     if (gmm_blas_has_argument(r, '+'))
         put(w, "    static const real beta[2] = {%.17g, %.17g};\n", call->beta[0], call->beta[1]);
-    if (!r->fortran_void)
+    if (!r->fortran_void || r->complex_value)
         put(w, "    real complex_result[2];\n");
     if (call->fortran) {
         put(w, "    const integer m = (integer)s->m, n = (integer)s->n, k = (integer)s->k, kl = (integer)s->kl, ku = "
@@ -151,9 +158,14 @@ static void put_call(writer *w)
     } else {
         put(w, "\n");
     }
-    put(w, "    %s", strcmp(type, "void") ? "result[0] = (double)" : "");
+    bool address = returns_through_address(w);
+    put(w, "    %s",
+        r->complex_value            ? address ? "" : "const complex_real value = "
+        : strcmp(type, "void") != 0 ? "result[0] = (double)"
+                                    : "");
     put_symbol(w, r, call->type, call->fortran);
-    put(w, "(");
+    put(w, address ? "(complex_result" : "(");
+    separator = address ? ", " : "";
     for (const char *a = r->arguments; *a; a++) {
         if (*a == 'o' && call->fortran)
             continue;
@@ -165,7 +177,9 @@ static void put_call(writer *w)
     for (; call->fortran && flags; flags--)
         put(w, ", 1");
     put(w, ")%s;\n", r->sum == GMM_SUM_IAMAX && call->fortran ? " - 1" : "");
-    if (!r->fortran_void)
+    if (r->complex_value && !address)
+        put(w, "    memcpy(complex_result, &value, sizeof value);\n");
+    if (!r->fortran_void || r->complex_value)
         put(w, "    result[0] = complex_result[0];\n    result[1] = complex_result[1];\n");
     put(w, "    (void)s, (void)data, (void)result;\n}\n\n");
 }
@@ -239,6 +253,9 @@ static void put_constants(writer *w)
 
     put(w, "typedef %s integer;\ntypedef %s real;\n\n", w->audit->crew.info.integer_bits == 64 ? "int64_t" : "int",
         gmm_blas_real_bytes(c->call.type) == sizeof(float) ? "float" : "double");
+    if (c->call.routine->complex_value)
+        put(w, "typedef %s _Complex complex_real;\n\n",
+            gmm_blas_real_bytes(c->call.type) == sizeof(float) ? "float" : "double");
     put(w, "#define SEED UINT64_C(0x%016" PRIx64 ")\n\n", c->seed);
     put(w, "enum {\n    PARTS = %d, /* of a number: real, imaginary */\n", gmm_blas_is_complex(c->call.type) ? 2 : 1);
     put(w, "    OPERANDS = %d,\n", gmm_blas_operand_count(&c->call));

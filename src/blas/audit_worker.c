@@ -49,6 +49,7 @@ typedef struct gmm_audit_shared {
     gmm_blas_info info;
     uint8_t interfaces[GMM_AUDIT_MOST_ROUTINES][4];
     size_t cblas, fortran;
+    bool hidden_result;
     gmm_audit_outcome outcomes[GMM_AUDIT_BATCH];
 } gmm_audit_shared;
 
@@ -187,6 +188,7 @@ static void work(const gmm_audit_crew *crew, const gmm_audit_case *cases, int fi
     load(crew);
     if (!cases) {
         report->info = bench.library.info;
+        report->hidden_result = bench.library.complex_return == GMM_COMPLEX_HIDDEN;
         report->cblas = form_number(bench.library.cblas);
         report->fortran = form_number(bench.library.fortran);
         list_interfaces();
@@ -371,6 +373,7 @@ gmm_status gmm_audit_crew_start(gmm_audit_crew *crew, const char *library, const
     crew->info = crew->shared->info;
     crew->info.name = library;
     crew->cblas = crew->shared->cblas;
+    crew->hidden_result = crew->shared->hidden_result;
     crew->fortran = crew->shared->fortran;
     memcpy(crew->interfaces, crew->shared->interfaces, sizeof crew->interfaces);
     return GMM_OK;

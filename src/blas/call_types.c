@@ -18,6 +18,8 @@ bool gmm_blas_by_value(const gmm_blas_call *call, char argument)
 
 const char *gmm_blas_result_type(const gmm_blas_routine *r)
 {
+    if (r->complex_value)
+        return "complex_real";
     bool number = r->sum == GMM_SUM_NRM2 || r->sum == GMM_SUM_ASUM || (r->sum == GMM_SUM_DOT && r->fortran_void);
 
     return r->sum == GMM_SUM_IAMAX ? "integer" : number ? "real" : "void";
