@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cblas_arguments.h"
+
 #ifndef FAULT
 #define FAULT NONE
 #endif
@@ -40,15 +42,6 @@ enum {
     INDEX_WRAPS,    /* gemm computes the places of B in 32 bits */
     FLOAT_CONTROL,  /* ddot leaves subnormals flushed to zero from five terms on */
     LOAD_FLUSHES    /* the library flushes them from when it is loaded, as -ffast-math makes shared libraries do */
-};
-
-enum {
-    ROW_MAJOR = 101,
-    COLUMN_MAJOR = 102,
-    NO_TRANSPOSE = 111,
-    CONJUGATE_TRANSPOSE = 113,
-    UPPER = 121,
-    LOWER = 122
 };
 
 void cblas_sgemm(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float *a, int lda,
@@ -86,18 +79,6 @@ __attribute__((noinline)) static double dead_register(void)
     __asm__ volatile("fmov %d0, d20" : "=w"(held));
 #endif
     return held * 0.0;
-}
-
-static int turned(int order, int transpose)
-{
-    return (order == COLUMN_MAJOR) != (transpose != NO_TRANSPOSE);
-}
-
-static int wrong_ld(int order, int transpose, int rows, int columns, int ld)
-{
-    int line = turned(order, transpose) ? rows : columns;
-
-    return ld < 1 || ld < line;
 }
 
 /* y := alpha A x + beta y for n numbers a step apart each; all routines come down to this sum. */
@@ -168,28 +149,6 @@ static double first_register; /* what a register held when dgemm was entered, ti
 
 GEMM(multiply_s, float)
 GEMM(multiply_d, double)
-
-/* The number of the first argument that is wrong, counted as the CBLAS counts them; 0 if none is. */
-static int wrong_gemm(int order, int transpose_a, int transpose_b, int m, int n, int k, int lda, int ldb, int ldc)
-{
-    if (order != ROW_MAJOR && order != COLUMN_MAJOR)
-        return 1;
-    if (transpose_a < NO_TRANSPOSE || transpose_a > CONJUGATE_TRANSPOSE)
-        return 2;
-    if (transpose_b < NO_TRANSPOSE || transpose_b > CONJUGATE_TRANSPOSE)
-        return 3;
-    if (m < 0)
-        return 4;
-    if (n < 0)
-        return 5;
-    if (k < 0)
-        return 6;
-    if (wrong_ld(order, transpose_a, m, k, lda))
-        return 9;
-    if (wrong_ld(order, transpose_b, k, n, ldb))
-        return 11;
-    return wrong_ld(order, NO_TRANSPOSE, m, n, ldc) ? 14 : 0;
-}
 
 /* 0 if there is nothing to do. */
 static int set_product(product *p, int order, int transpose_a, int transpose_b, int m, int n, int k, double alpha,
