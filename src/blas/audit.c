@@ -308,6 +308,18 @@ static gmm_status keep_bits(gmm_audit *audit, int64_t number, uint64_t hash)
     return GMM_OK;
 }
 
+/* Leave a kind of case out from the next window on: where the windows begin does not depend on how fast batches are. */
+static void retire(gmm_audit_tally *tally, int64_t number)
+{
+    if (!tally->retired_from)
+        tally->retired_from = (number / GMM_AUDIT_BATCH + 1) * GMM_AUDIT_BATCH;
+}
+
+static bool is_retired(const gmm_audit_tally *tally, int64_t number)
+{
+    return tally->retired_from && number >= tally->retired_from;
+}
+
 static gmm_status keep_outcome(gmm_audit *audit, int64_t number, const gmm_audit_case *c, gmm_audit_outcome *o)
 {
     gmm_audit_tally *tally = tally_of(audit, c);
@@ -317,7 +329,8 @@ static gmm_status keep_outcome(gmm_audit *audit, int64_t number, const gmm_audit
     tally->cases++;
     audit->cases++;
     if (is_refusal(audit, c, o)) {
-        tally->retired |= audit->refusals_exited + audit->refusals_aborted > MOST_REFUSALS;
+        if (audit->refusals_exited + audit->refusals_aborted > MOST_REFUSALS)
+            retire(tally, number);
         return GMM_OK;
     }
     if (o->verdict == GMM_AUDIT_PASS)
@@ -326,8 +339,10 @@ static gmm_status keep_outcome(gmm_audit *audit, int64_t number, const gmm_audit
                                                   : o->verdict == GMM_AUDIT_CRASH || o->verdict == GMM_AUDIT_EXIT ||
                                                         o->verdict == GMM_AUDIT_MEMORY;
     audit->waits[check_number(c->check)] += o->verdict == GMM_AUDIT_HANG && !strcmp(o->detail, GMM_AUDIT_WAITS);
-    tally->retired |= tally->deaths >= MOST_DEATHS || tally->unconfirmed >= MOST_UNCONFIRMED;
-    return keep_failure(audit, tally, c, o);
+    gmm_status status = keep_failure(audit, tally, c, o);
+    if (tally->deaths >= MOST_DEATHS || tally->unconfirmed >= MOST_UNCONFIRMED)
+        retire(tally, number);
+    return status;
 }
 
 gmm_status gmm_audit_run(gmm_audit *audit, int64_t cases, double seconds)
@@ -346,22 +361,18 @@ gmm_status gmm_audit_run(gmm_audit *audit, int64_t cases, double seconds)
         status = gmm_fail(GMM_ERR_MEMORY, "no memory for a batch of cases");
     while (!status && audit->next < cases && gmm_audit_seconds() < until) {
         int count = 0, ran = 0;
-        int64_t next = audit->next;
-        for (; count < GMM_AUDIT_BATCH && next < cases; next++) {
+        int64_t next = audit->next, window = (next / GMM_AUDIT_BATCH + 1) * GMM_AUDIT_BATCH;
+        for (; next < window && next < cases; next++) {
             numbers[count] = next;
-            if (gmm_audit_case_at(audit, next, &batch[count]) && !tally_of(audit, &batch[count])->retired &&
+            if (gmm_audit_case_at(audit, next, &batch[count]) && !is_retired(tally_of(audit, &batch[count]), next) &&
                 audit->waits[check_number(batch[count].check)] < most_waits)
                 count++;
-            else if (next - audit->next > 100000 && !count)
-                break; /* the library has none of these routines */
         }
         if (count)
             status = gmm_audit_crew_run(&audit->crew, batch, count, until, outcomes, &ran);
         for (int i = 0; i < ran && !status; i++)
             status = keep_outcome(audit, numbers[i], &batch[i], &outcomes[i]);
         audit->next = ran < count ? numbers[ran] : next;
-        if (!count && next - audit->next == 0 && next < cases)
-            audit->next = next + 1;
     }
     free(batch);
     free(outcomes);

@@ -38,7 +38,7 @@ typedef struct gmm_audit_record {
 /* Of each check, routine, type and interface. */
 typedef struct gmm_audit_tally {
     int64_t cases, deaths, unconfirmed;
-    bool retired; /* it dies or hangs too often to go on */
+    int64_t retired_from; /* the case from which it is left out, for it dies or hangs too often; 0: none */
 } gmm_audit_tally;
 
 /* The result of a case that was held against the reference and is right. */

@@ -418,7 +418,7 @@ const char *const gmm_repro_far[] = {
     "        for (i = 0; OUTPUT[o] && i < s->extent[o]; i++) {",
     "            long step = labs(s->step[o]);",
     "            at = step ? i / step * labs(f.step[o]) + i % step : i;",
-    "            if (parts[o][i] && memcmp(data[o] + (size_t)at * bytes, kept[o] + (size_t)i * bytes, bytes))",
+    "            if (parts[o][i] && (get(data[o], at, 0) != get(kept[o], i, 0) || get(data[o], at, 1) != get(kept[o], i, 1)))",
     "                return 1;",
     "        }",
     "    return first[0] != result[0] || first[1] != result[1];",
