@@ -60,7 +60,12 @@ int64_t gmm_audit_far_place(int64_t near_step, int64_t far_step, int64_t near)
     return step ? near / step * magnitude(far_step) + near % step : near;
 }
 
-/* What cannot be touched lies before the array: where an index of 32 bits that wraps would reach. */
+/* What cannot be touched lies before the array: where an index of 32 bits that wraps would reach. But for some bytes
+ * next to it on either side: small over-reads are the business of guard_pages. */
+enum {
+    MARGIN_BYTES = 65536
+};
+
 static size_t guard_bytes(size_t element_bytes)
 {
     return (size_t)TWO_31 * element_bytes;
@@ -86,13 +91,13 @@ bool gmm_audit_far_open(gmm_audit_far *far, gmm_audit_memory *memory, gmm_blas_c
         gmm_audit_operand *o = &memory->operands[i];
         size_t guard = guard_bytes(memory->element_bytes);
         size_t bytes = (size_t)gmm_blas_extent(call, i) * memory->element_bytes;
-        size_t mapped = (bytes + page) / page * page;
+        size_t mapped = (bytes + MARGIN_BYTES + page) / page * page;
         far->operands[i].near_step = near.operands[i].step;
         far->operands[i].far_step = call->operands[i].step;
         far->operands[i].map = reserve(guard + mapped + page);
         far->operands[i].bytes = guard + mapped + page;
         char *base = far->operands[i].map ? far->operands[i].map + guard : NULL;
-        if (!base || mprotect(base, mapped, PROT_READ | PROT_WRITE)) {
+        if (!base || mprotect(base - MARGIN_BYTES, mapped + MARGIN_BYTES, PROT_READ | PROT_WRITE)) {
             gmm_audit_far_put_back(far, memory);
             gmm_audit_far_close(far);
             return false;
