@@ -1,7 +1,7 @@
 /* cblas_arguments.h - the CBLAS's numbers of flags, and which argument of a gemm is wrong, for the faulty libraries. */
 /* SPDX-License-Identifier: MIT */
-#ifndef CBLAS_ARGUMENTS_H
-#define CBLAS_ARGUMENTS_H
+#ifndef GMM_CBLAS_ARGUMENTS_H
+#define GMM_CBLAS_ARGUMENTS_H
 
 enum {
     ROW_MAJOR = 101,
