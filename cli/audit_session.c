@@ -296,6 +296,24 @@ static size_t print_only(const audit_run *run, const audit_run *other, bool *any
     return counting;
 }
 
+/* Bits of results that are right in both. */
+static int print_bits(const audit_run *a, const audit_run *b, bool *any)
+{
+    size_t count = 0;
+
+    if (gmm_audit_compare(a->audit, b->audit, NULL, 0, &count))
+        return complain_status(GMM_ERR_MEMORY);
+    gmm_audit_difference *differences = must_allocate(count + 1, sizeof *differences);
+    gmm_status status = gmm_audit_compare(a->audit, b->audit, differences, count, &count);
+    for (size_t i = 0; i < count && !status; i++)
+        printf("  DIFFERS bits: %s, %" PRId64 " of %" PRId64
+               " results that are within their bounds in both\n      %s\n",
+               differences[i].routine, differences[i].differing, differences[i].compared, differences[i].call);
+    free(differences);
+    *any |= count > 0;
+    return status ? complain_status(status) : EXIT_FINE;
+}
+
 int audit_session_compare(audit_session *session, char **libraries)
 {
     bool any = false;
@@ -322,8 +340,10 @@ int audit_session_compare(audit_session *session, char **libraries)
            *b->info.version ? b->info.version : "no version", session->options.seed, session->cases);
     print_only(a, b, &any);
     size_t new_ones = print_only(b, a, &any);
-    if (!any)
+    status = print_bits(a, b, &any);
+    if (!any && !status)
         printf("  no differences\n");
-    status = write_reports(session);
+    if (!status)
+        status = write_reports(session);
     return status ? status : new_ones ? EXIT_FOUND : EXIT_FINE;
 }

@@ -51,6 +51,7 @@ static void set_mode(audit_session *s, int option)
     s->mode = option == OPTION_QUICK ? "quick" : option == OPTION_DEEP ? "deep" : "default";
     s->seconds = option == OPTION_QUICK ? 6 : option == OPTION_DEEP ? 1e9 : 90;
     s->minimize_seconds = option == OPTION_QUICK ? 0.5 : option == OPTION_DEEP ? 20 : 4;
+    s->options.budget = option == OPTION_QUICK ? 9 : 0;
     s->minimize_total = option == OPTION_QUICK ? 2.5 : option == OPTION_DEEP ? 1e9 : 40;
 }
 
@@ -192,6 +193,9 @@ static int run(int argc, char **argv)
         session.seconds = seconds;
     else if (session.cases < INT64_MAX)
         session.seconds = 1e8;
+    if (seconds > 0 || session.cases < INT64_MAX ||
+        compare) /* whoever says so wants more or less than --quick's time */
+        session.options.budget = 0;
     if (compare) {
         session.folder = NULL;
         status = audit_session_compare(&session, argv + optind);
@@ -211,7 +215,7 @@ static void more_help(void)
     table_add(&t, "what must hold");
     for (size_t i = 0; gmm_audit_check_at(i, &check); i++) {
         table_add(&t, "%s", check.name);
-        table_add(&t, "%s", check.summary);
+        table_add(&t, "%s%s", check.summary, check.on_request ? " (only if it is named)" : "");
     }
     printf("\n");
     table_print(&t, 2);

@@ -69,6 +69,9 @@ typedef struct gmm_audit_options {
     const char *routines;    /**< "sgemm,gemv": with type or for all types; default: all */
     int32_t threads;         /**< threads to ask the library for; default: what it takes by itself */
     const char *environment; /**< "NAME=value NAME=value": set before the library is loaded */
+    /** Seconds from gmm_audit_create on, after which nothing is begun and what runs is broken off, unjudged; calls that
+     * wait without using the processor are given up after an eighth of it. 0: no such limit, and 5 seconds. */
+    double budget;
 } gmm_audit_options;
 
 typedef struct gmm_audit gmm_audit;
@@ -136,6 +139,24 @@ GMM_API bool gmm_audit_control_at(const gmm_audit *audit, size_t i, size_t j, gm
  * reproduces. Its first lines say how to compile it. *text lives as long as the audit.
  */
 GMM_API gmm_status gmm_audit_reproduction(gmm_audit *audit, size_t i, const char **text);
+
+/** Results of a routine that two libraries computed with other bits. */
+typedef struct gmm_audit_difference {
+    char routine[48];            /**< "dgemm" */
+    int64_t differing, compared; /**< cases */
+    char call[512];              /**< the first such case's call, as C */
+} gmm_audit_difference;
+
+/**
+ * Compare the bits of results that two audits of the same seed, checks and routines found to be right: those of cases
+ * that were run by both, through the same interface, and were within their bounds in both. What differs is no failure.
+ * Fills up to `room` differences, one for each routine and type that has any, and sets *count to their number.
+ *
+ * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_ARGUMENT if the audits are of other cases; GMM_ERR_MEMORY. May be called from
+ *         several threads, as long as none runs one of the audits.
+ */
+GMM_API gmm_status gmm_audit_compare(const gmm_audit *a, const gmm_audit *b, gmm_audit_difference *differences,
+                                     size_t room, size_t *count);
 
 /** Behaviour worth knowing that is no failure: "sgemm_: wrong arguments end the process, exit status 0". NULL past the
  * end. */

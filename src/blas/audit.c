@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "blas/audit_far.h"
 #include "blas/audit_state.h"
 
 enum {
     MOST_DEATHS = 12,
     MOST_HANGS = 2,
     MOST_WAITS = 4, /* of one check, whatever the routine: it is the same lock that they wait for */
+    MOST_WAITS_IN_BUDGET = 2,
     MOST_UNCONFIRMED = 4,
     MOST_REFUSALS = 400, /* of wrong arguments that end a process, each of which costs one */
     TALLIES_A_CHECK = GMM_AUDIT_MOST_ROUTINES * 8
@@ -58,6 +60,14 @@ static gmm_audit_options read_options(const gmm_audit_options *given)
     return options;
 }
 
+static bool plan_has(const gmm_audit_plan *plan, const gmm_blas_check *check)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->slots[i].check == check)
+            return true;
+    return false;
+}
+
 gmm_status gmm_audit_create(const char *library, const gmm_audit_options *given, gmm_audit **audit)
 {
     gmm_audit_options options = read_options(given);
@@ -67,6 +77,8 @@ gmm_status gmm_audit_create(const char *library, const gmm_audit_options *given,
     *audit = NULL;
     if (options.threads < 0 || options.threads > 255)
         return gmm_fail(GMM_ERR_ARGUMENT, "threads is %d; an audit takes 1 to 255, or 0", (int)options.threads);
+    if (!(options.budget >= 0))
+        return gmm_fail(GMM_ERR_ARGUMENT, "budget is %g; it is a number of seconds, or 0", options.budget);
     gmm_audit *a = calloc(1, sizeof *a);
     if (!a)
         return gmm_fail(GMM_ERR_MEMORY, "no memory for an audit");
@@ -77,8 +89,10 @@ gmm_status gmm_audit_create(const char *library, const gmm_audit_options *given,
     gmm_status status = gmm_audit_plan_make(&a->plan, options.seed, options.checks, options.routines);
     if (!status && (!a->library || !a->tallies || !a->waits || (options.environment && !a->environment)))
         status = gmm_fail(GMM_ERR_MEMORY, "no memory for an audit");
+    if (!status && plan_has(&a->plan, &gmm_check_large_indices))
+        status = gmm_audit_far_available();
     if (!status)
-        status = gmm_audit_crew_start(&a->crew, a->library, a->environment, options.threads);
+        status = gmm_audit_crew_start(&a->crew, a->library, a->environment, options.threads, options.budget);
     if (status) {
         gmm_audit_destroy(a);
         return status;
@@ -96,6 +110,7 @@ void gmm_audit_destroy(gmm_audit *audit)
     for (size_t i = 0; i < audit->record_count; i++)
         free(audit->records[i].reproduction);
     free(audit->records);
+    free(audit->bits);
     free(audit->tallies);
     free(audit->waits);
     free(audit->library);
@@ -110,14 +125,10 @@ void gmm_audit_library(const gmm_audit *audit, gmm_blas_info *info)
 
 /* ---- records ----------------------------------------------------------------------------------------------------- */
 
-static const gmm_blas_check *canaries(void)
+/* Whose finding an outcome is: some things are watched in every check. */
+static const gmm_blas_check *check_of(const gmm_audit_case *c, const gmm_audit_outcome *o)
 {
-    const gmm_blas_check *check = NULL;
-
-    for (size_t i = 0; gmm_blas_check_at(i); i++)
-        if (!strcmp(gmm_blas_check_at(i)->name, "canaries"))
-            check = gmm_blas_check_at(i);
-    return check;
+    return o->outside ? &gmm_check_canaries : o->control || o->loading ? &gmm_check_float_control : c->check;
 }
 
 static size_t check_number(const gmm_blas_check *check)
@@ -145,10 +156,12 @@ static gmm_audit_tally *tally_of(const gmm_audit *audit, const gmm_audit_case *c
 
 static gmm_audit_record *find_record(gmm_audit *audit, const gmm_audit_case *c, const gmm_audit_outcome *o)
 {
-    const gmm_blas_check *check = o->outside ? canaries() : c->check;
+    const gmm_blas_check *check = check_of(c, o);
 
     for (size_t i = 0; i < audit->record_count; i++) {
         gmm_audit_record *r = &audit->records[i];
+        if (o->loading && r->outcome.loading) /* no matter which call it was seen at */
+            return r;
         if (r->check == check && r->routine == c->call.routine && r->type == c->call.type &&
             r->fortran == c->call.fortran && r->verdict == o->verdict)
             return r;
@@ -156,10 +169,14 @@ static gmm_audit_record *find_record(gmm_audit *audit, const gmm_audit_case *c, 
     return NULL;
 }
 
-void gmm_audit_describe(gmm_audit_record *record)
+void gmm_audit_describe(const gmm_audit *audit, gmm_audit_record *record)
 {
-    gmm_blas_symbol(&record->c.call, record->symbol);
-    gmm_blas_call_text(&record->c.call, record->call, sizeof record->call);
+    gmm_blas_call call = record->c.call;
+
+    if (record->c.settings[1].far)
+        gmm_audit_far_steps(&call, record->c.settings[1].far, audit->crew.info.integer_bits);
+    gmm_blas_symbol(&call, record->symbol);
+    gmm_blas_call_text(&call, record->call, sizeof record->call);
 }
 
 static gmm_audit_record *add_record(gmm_audit *audit, const gmm_audit_case *c, const gmm_audit_outcome *o)
@@ -174,14 +191,14 @@ static gmm_audit_record *add_record(gmm_audit *audit, const gmm_audit_case *c, c
     }
     gmm_audit_record *r = &audit->records[audit->record_count++];
     memset(r, 0, sizeof *r);
-    r->check = o->outside ? canaries() : c->check;
+    r->check = check_of(c, o);
     r->routine = c->call.routine;
     r->type = c->call.type;
     r->fortran = c->call.fortran;
     r->verdict = o->verdict;
     r->c = *c;
     r->outcome = *o;
-    gmm_audit_describe(r);
+    gmm_audit_describe(audit, r);
     return r;
 }
 
@@ -204,7 +221,7 @@ static void turn_into_state(gmm_audit_outcome *o)
     char before[GMM_AUDIT_DETAIL];
 
     memcpy(before, o->detail, sizeof before);
-    o->outside = false;
+    o->outside = o->control = o->loading = false;
     o->verdict = GMM_AUDIT_STATE;
     snprintf(o->detail, sizeof o->detail, "only after other calls: %.200s", before);
 }
@@ -224,6 +241,8 @@ static gmm_status keep_failure(gmm_audit *audit, gmm_audit_tally *tally, const g
     bool confirmed = alone.ran && alone.verdict != GMM_AUDIT_PASS;
     if (confirmed)
         *o = alone;
+    else if (gmm_audit_seconds() > audit->crew.deadline) /* there was no time to see */
+        confirmed = false;
     else if (o->verdict == GMM_AUDIT_HANG) /* a machine that stood still */
         return GMM_OK;
     else if (o->verdict != GMM_AUDIT_NONREPRO) {
@@ -270,7 +289,38 @@ static bool is_refusal(gmm_audit *audit, const gmm_audit_case *c, const gmm_audi
     return false;
 }
 
-static gmm_status keep_outcome(gmm_audit *audit, const gmm_audit_case *c, gmm_audit_outcome *o)
+bool gmm_audit_case_at(const gmm_audit *audit, int64_t i, gmm_audit_case *c)
+{
+    return gmm_audit_plan_case(&audit->plan, i, interfaces_of, audit, c);
+}
+
+static gmm_status keep_bits(gmm_audit *audit, int64_t number, uint64_t hash)
+{
+    if (audit->bit_count == audit->bit_room) {
+        size_t room = audit->bit_room ? 2 * audit->bit_room : 1024;
+        void *grown = realloc(audit->bits, room * sizeof *audit->bits);
+        if (!grown)
+            return gmm_fail(GMM_ERR_MEMORY, "no memory for the bits of %zu results", room);
+        audit->bits = grown;
+        audit->bit_room = room;
+    }
+    audit->bits[audit->bit_count++] = (gmm_audit_bits){number, hash};
+    return GMM_OK;
+}
+
+/* Leave a kind of case out from the next window on: where the windows begin does not depend on how fast batches are. */
+static void retire(gmm_audit_tally *tally, int64_t number)
+{
+    if (!tally->retired_from)
+        tally->retired_from = (number / GMM_AUDIT_BATCH + 1) * GMM_AUDIT_BATCH;
+}
+
+static bool is_retired(const gmm_audit_tally *tally, int64_t number)
+{
+    return tally->retired_from && number >= tally->retired_from;
+}
+
+static gmm_status keep_outcome(gmm_audit *audit, int64_t number, const gmm_audit_case *c, gmm_audit_outcome *o)
 {
     gmm_audit_tally *tally = tally_of(audit, c);
 
@@ -279,17 +329,20 @@ static gmm_status keep_outcome(gmm_audit *audit, const gmm_audit_case *c, gmm_au
     tally->cases++;
     audit->cases++;
     if (is_refusal(audit, c, o)) {
-        tally->retired |= audit->refusals_exited + audit->refusals_aborted > MOST_REFUSALS;
+        if (audit->refusals_exited + audit->refusals_aborted > MOST_REFUSALS)
+            retire(tally, number);
         return GMM_OK;
     }
     if (o->verdict == GMM_AUDIT_PASS)
-        return GMM_OK;
+        return c->judge == GMM_JUDGE_REFERENCE ? keep_bits(audit, number, o->hash) : GMM_OK;
     tally->deaths += o->verdict == GMM_AUDIT_HANG ? MOST_DEATHS / MOST_HANGS
                                                   : o->verdict == GMM_AUDIT_CRASH || o->verdict == GMM_AUDIT_EXIT ||
                                                         o->verdict == GMM_AUDIT_MEMORY;
     audit->waits[check_number(c->check)] += o->verdict == GMM_AUDIT_HANG && !strcmp(o->detail, GMM_AUDIT_WAITS);
-    tally->retired |= tally->deaths >= MOST_DEATHS || tally->unconfirmed >= MOST_UNCONFIRMED;
-    return keep_failure(audit, tally, c, o);
+    gmm_status status = keep_failure(audit, tally, c, o);
+    if (tally->deaths >= MOST_DEATHS || tally->unconfirmed >= MOST_UNCONFIRMED)
+        retire(tally, number);
+    return status;
 }
 
 gmm_status gmm_audit_run(gmm_audit *audit, int64_t cases, double seconds)
@@ -299,6 +352,8 @@ gmm_status gmm_audit_run(gmm_audit *audit, int64_t cases, double seconds)
 
     if (!audit)
         return gmm_fail(GMM_ERR_NULL, "audit is NULL");
+    int most_waits = audit->crew.budget > 0 ? MOST_WAITS_IN_BUDGET : MOST_WAITS;
+    until = until < audit->crew.deadline ? until : audit->crew.deadline;
     gmm_audit_case *batch = malloc(GMM_AUDIT_BATCH * sizeof *batch);
     gmm_audit_outcome *outcomes = calloc(GMM_AUDIT_BATCH, sizeof *outcomes);
     int64_t *numbers = malloc(GMM_AUDIT_BATCH * sizeof *numbers);
@@ -306,22 +361,18 @@ gmm_status gmm_audit_run(gmm_audit *audit, int64_t cases, double seconds)
         status = gmm_fail(GMM_ERR_MEMORY, "no memory for a batch of cases");
     while (!status && audit->next < cases && gmm_audit_seconds() < until) {
         int count = 0, ran = 0;
-        int64_t next = audit->next;
-        for (; count < GMM_AUDIT_BATCH && next < cases; next++) {
+        int64_t next = audit->next, window = (next / GMM_AUDIT_BATCH + 1) * GMM_AUDIT_BATCH;
+        for (; next < window && next < cases; next++) {
             numbers[count] = next;
-            if (gmm_audit_plan_case(&audit->plan, next, interfaces_of, audit, &batch[count]) &&
-                !tally_of(audit, &batch[count])->retired && audit->waits[check_number(batch[count].check)] < MOST_WAITS)
+            if (gmm_audit_case_at(audit, next, &batch[count]) && !is_retired(tally_of(audit, &batch[count]), next) &&
+                audit->waits[check_number(batch[count].check)] < most_waits)
                 count++;
-            else if (next - audit->next > 100000 && !count)
-                break; /* the library has none of these routines */
         }
         if (count)
             status = gmm_audit_crew_run(&audit->crew, batch, count, until, outcomes, &ran);
         for (int i = 0; i < ran && !status; i++)
-            status = keep_outcome(audit, &batch[i], &outcomes[i]);
+            status = keep_outcome(audit, numbers[i], &batch[i], &outcomes[i]);
         audit->next = ran < count ? numbers[ran] : next;
-        if (!count && next - audit->next == 0 && next < cases)
-            audit->next = next + 1;
     }
     free(batch);
     free(outcomes);

@@ -30,13 +30,15 @@ typedef struct gmm_audit_setting {
     uint8_t inputs; /* operands without influence: alpha = 0 or k = 0 */
     uint8_t gaps;   /* elements and parts that are not referenced, and the bytes around the operands */
     uint8_t stack;  /* 64 KiB below the call's frame */
-    uint8_t registers; /* all vector registers */
-    uint8_t earlier;   /* operands of unrelated gemm and gemv calls just before */
-    uint8_t placement; /* gmm_audit_placement */
-    uint8_t aligned;   /* all operands at offset 0 */
-    uint8_t threads;   /* 0: left alone */
-    uint8_t process;   /* 1: in a forked child, after a call in the parent */
-    uint8_t callers;   /* 2 and more: threads that make the call at once, on operands of their own */
+    uint8_t registers;  /* all vector registers */
+    uint8_t earlier;    /* operands of unrelated gemm and gemv calls just before */
+    uint8_t placement;  /* gmm_audit_placement */
+    uint8_t aligned;    /* all operands at offset 0 */
+    uint8_t threads;    /* 0: left alone */
+    uint8_t process;    /* 1: in a forked child, after a call in the parent */
+    uint8_t callers;    /* 2 and more: threads that make the call at once, on operands of their own */
+    uint8_t float_mode; /* gmm_float_mode of the caller */
+    uint8_t far;        /* operands are stretched: audit_far.h */
 } gmm_audit_setting;
 
 typedef enum gmm_audit_values {
@@ -51,7 +53,8 @@ typedef enum gmm_audit_judge {
     GMM_JUDGE_REFERENCE, /* the result is within the a-priori bound; exact with integers */
     GMM_JUDGE_RETURNS,   /* it returns and hurts nothing */
     GMM_JUDGE_UNTOUCHED, /* the outputs are as they were: wrong arguments */
-    GMM_JUDGE_SPECIAL    /* what is not finite is so where the reference says, and only there */
+    GMM_JUDGE_SPECIAL,   /* what is not finite is so where the reference says, and only there */
+    GMM_JUDGE_FAR        /* with operands stretched as settings[1] says, the numbers are the same */
 } gmm_audit_judge;
 
 typedef struct gmm_blas_check gmm_blas_check;
@@ -78,6 +81,8 @@ typedef struct gmm_audit_outcome {
     gmm_audit_verdict verdict;
     bool ran;        /* false: the library lacks the routine, or the case has no meaning */
     bool outside;    /* a write outside was seen: the canaries' finding, whatever the check */
+    bool control;    /* floating-point control was changed: float_control's, whatever the check */
+    bool loading;    /* so it was when the library was loaded */
     int32_t operand; /* where it was wrong; -1: in the returned value */
     int64_t element; /* from the array's first */
     double got[2], want[2], bound;

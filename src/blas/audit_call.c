@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cpu/float_control.h"
 #include "cpu/registers.h"
 
 enum {
@@ -176,6 +177,27 @@ static bool call_in_child(const gmm_audit_bench *bench, const gmm_blas_call *cal
     return fine;
 }
 
+gmm_blas_result gmm_audit_call_watched(gmm_audit_bench *bench, const gmm_audit_setting *setting,
+                                       const gmm_blas_call *call, gmm_blas_any_function *function)
+{
+    gmm_float_control own = gmm_float_control_read(), before = gmm_float_control_of(&own, setting->float_mode), after;
+
+    *bench->inside = 1;
+    if (setting->float_mode)
+        gmm_float_control_write(&before);
+    if (setting->stack)
+        stack_filler(pattern_of(setting->stack));
+    if (setting->registers)
+        gmm_registers_fill(pattern_of(setting->registers));
+    gmm_blas_result result = invoker(call, function, bench->library.info.integer_bits);
+    after = gmm_float_control_read();
+    bool same = gmm_float_control_same(&before, &after, bench->control, sizeof bench->control);
+    if (!same || setting->float_mode)
+        gmm_float_control_write(&own);
+    *bench->inside = 0;
+    return result;
+}
+
 bool gmm_audit_call(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm_audit_setting *setting,
                     gmm_blas_result *result, bool *same)
 {
@@ -191,6 +213,7 @@ bool gmm_audit_call(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm_a
         return false;
     if (!gmm_audit_place(&bench->memory, c, setting, &call))
         return false;
+    call.hidden_result = bench->library.complex_return == GMM_COMPLEX_HIDDEN;
     *bench->inside = 1;
     if (setting->earlier)
         make_earlier_calls(bench, setting->earlier);
@@ -198,6 +221,7 @@ bool gmm_audit_call(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm_a
         gmm_blas_invoke(&call, function, bits);
         if (!gmm_audit_place(&bench->memory, c, setting, &call))
             return false;
+        call.hidden_result = bench->library.complex_return == GMM_COMPLEX_HIDDEN;
         bool fine = call_in_child(bench, &call, function, result);
         *bench->inside = 0;
         return fine;
@@ -207,12 +231,7 @@ bool gmm_audit_call(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm_a
         *bench->inside = 0;
         return fine;
     }
-    if (setting->stack)
-        stack_filler(pattern_of(setting->stack));
-    if (setting->registers)
-        gmm_registers_fill(pattern_of(setting->registers));
-    *result = invoker(&call, function, bits);
-    *bench->inside = 0;
+    *result = gmm_audit_call_watched(bench, setting, &call, function);
     if (setting->threads)
         gmm_blas_set_threads(&bench->library, bench->threads);
     return true;

@@ -12,4 +12,9 @@
 bool gmm_audit_call(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm_audit_setting *setting,
                     gmm_blas_result *result, bool *same);
 
+/* Make a call that is placed already, with the stack, registers and floating-point control of `setting`. Control is set
+ * back, and noted if the library changed it. */
+gmm_blas_result gmm_audit_call_watched(gmm_audit_bench *bench, const gmm_audit_setting *setting,
+                                       const gmm_blas_call *call, gmm_blas_any_function *function);
+
 #endif

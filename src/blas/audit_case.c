@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "blas/audit_call.h"
+#include "blas/audit_far.h"
 #include "blas/audit_reference.h"
 
 __attribute__((format(printf, 2, 3))) static void say(gmm_audit_outcome *o, const char *format, ...)
@@ -205,6 +206,62 @@ static void judge_pair(gmm_audit_bench *bench, const gmm_audit_case *c, const gm
     }
 }
 
+/* Zeros of either sign are one: another kernel may add in another order, from another zero. */
+static bool equal_number(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b));
+}
+
+/* Numbers of stretched operands against those kept from the call on small ones. */
+static bool same_far(const gmm_audit_case *c, const gmm_audit_memory *m, const gmm_audit_far *far, gmm_audit_outcome *o)
+{
+    for (int i = 0; i < m->count; i++) {
+        const gmm_audit_operand *near = &m->operands[i];
+        const char *kept = gmm_blas_is_output(&c->call, i) ? near->first : near->base;
+        for (int64_t e = 0; e < near->extent; e++) {
+            if (near->parts[e] == GMM_PART_NONE)
+                continue;
+            gmm_audit_load(c->call.type, gmm_audit_far_element(far, m, i, e), 0, o->got);
+            gmm_audit_load(c->call.type, kept, e, o->want);
+            if (near->parts[e] == GMM_PART_REAL && !gmm_blas_is_output(&c->call, i))
+                o->got[1] = o->want[1];
+            o->operand = i;
+            o->element = gmm_audit_far_place(far->operands[i].near_step, far->operands[i].far_step, e);
+            if (!equal_number(o->got[0], o->want[0]) || !equal_number(o->got[1], o->want[1]))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool equal_results(const gmm_blas_result *a, const gmm_blas_result *b, gmm_audit_outcome *o)
+{
+    return (equal_number(a->value[0], b->value[0]) && equal_number(a->value[1], b->value[1]) && a->index == b->index) ||
+           same_results(a, b, o);
+}
+
+static void judge_far(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm_blas_result *first,
+                      gmm_audit_outcome *o)
+{
+    int32_t bits = bench->library.info.integer_bits;
+    gmm_blas_call call;
+    gmm_audit_far far;
+
+    o->ran = gmm_audit_keep_first(&bench->memory) && gmm_audit_place(&bench->memory, c, &c->settings[0], &call) &&
+             gmm_audit_far_open(&far, &bench->memory, &call, c->settings[1].far, bits);
+    if (!o->ran)
+        return;
+    call.hidden_result = bench->library.complex_return == GMM_COMPLEX_HIDDEN;
+    gmm_blas_result result = gmm_audit_call_watched(
+        bench, &c->settings[0], &call, gmm_blas_function(&bench->library, call.routine, call.type, call.fortran));
+    gmm_audit_far_put_back(&far, &bench->memory);
+    if (!same_far(c, &bench->memory, &far, o) || !equal_results(first, &result, o)) {
+        o->verdict = c->verdict;
+        describe_numbers(c, o, ", but ", c->check->otherwise);
+    }
+    gmm_audit_far_close(&far);
+}
+
 static void judge_reference(gmm_audit_bench *bench, const gmm_audit_case *c, const gmm_blas_result *result,
                             gmm_audit_outcome *o)
 {
@@ -219,7 +276,7 @@ static void judge_reference(gmm_audit_bench *bench, const gmm_audit_case *c, con
     describe_numbers(c, o, c->call.routine->sum == GMM_SUM_SOLVE ? " (residual), should be " : ", should be ", "");
 }
 
-void gmm_audit_case_run(gmm_audit_bench *bench, const gmm_audit_case *c, gmm_audit_outcome *o)
+static void run_judged(gmm_audit_bench *bench, const gmm_audit_case *c, gmm_audit_outcome *o)
 {
     gmm_blas_result result = {{0, 0}, -1};
     bool same;
@@ -233,4 +290,20 @@ void gmm_audit_case_run(gmm_audit_bench *bench, const gmm_audit_case *c, gmm_aud
         judge_pair(bench, c, &result, o);
     else if (c->judge == GMM_JUDGE_REFERENCE || c->judge == GMM_JUDGE_SPECIAL)
         judge_reference(bench, c, &result, o);
+    else if (c->judge == GMM_JUDGE_FAR)
+        judge_far(bench, c, &result, o);
+}
+
+void gmm_audit_case_run(gmm_audit_bench *bench, const gmm_audit_case *c, gmm_audit_outcome *o)
+{
+    bench->control[0] = '\0';
+    run_judged(bench, c, o);
+    if (!o->ran || o->verdict)
+        return;
+    o->control = bench->control[0] != '\0';
+    o->loading = !o->control && bench->loading[0] && c->check == &gmm_check_float_control;
+    if (!o->control && !o->loading)
+        return;
+    o->verdict = GMM_AUDIT_STATE;
+    say(o, "%s%.200s", o->loading ? "when the library is loaded: " : "", o->loading ? bench->loading : bench->control);
 }

@@ -73,7 +73,8 @@ static void find_kernels(gmm_audit *audit)
         bool openblas = !strcmp(forced[i].library, "OpenBLAS");
         bool fits = is_mkl ? !strcmp(forced[i].library, "MKL")
                            : !strncmp(info->version, forced[i].library, strlen(forced[i].library));
-        if (!fits || gmm_audit_crew_start(&crew, audit->library, forced[i].environment, audit->crew.threads))
+        if (!fits ||
+            gmm_audit_crew_start(&crew, audit->library, forced[i].environment, audit->crew.threads, audit->crew.budget))
             continue;
         bool is_new = !openblas || !is_known(versions, audit->kernel_count + 1, crew.info.version);
         if (is_new && works(&crew)) {

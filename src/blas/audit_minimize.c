@@ -336,6 +336,6 @@ gmm_status gmm_audit_minimize(gmm_audit *audit, size_t i, double seconds)
     m.record->minimized = m.record->alone;
     free(m.record->reproduction);
     m.record->reproduction = NULL;
-    gmm_audit_describe(m.record);
+    gmm_audit_describe(audit, m.record);
     return m.status;
 }

@@ -265,8 +265,7 @@ static void want_at(const reference *ref, int64_t i, int64_t j, const double bef
     want[1] = (double)im;
     *magnitude = product + own;
     /* C takes part in every addition where the sum is added to it term by term, as in netlib's gemm. */
-    *bound = ref->is_complex ? 2.8284271247461903 * gamma_of(ref, length + 4) * (product + own)
-                             : gamma_of(ref, length + 3) * (product + own);
+    *bound = gmm_blas_bound(ref->call->routine, ref->call->type, length) * (product + own);
     *bound += (length + 2) * ref->tiny * (ref->is_complex ? 2 : 1);
 }
 

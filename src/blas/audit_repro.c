@@ -19,8 +19,7 @@ typedef struct writer {
     const gmm_audit_record *record;
     const gmm_audit_case *c;
     gmm_audit_memory memory;
-    char *text;
-    size_t length, room;
+    FILE *to;
     bool failed;
     int situation; /* whose expected values are written */
 } writer;
@@ -30,23 +29,8 @@ __attribute__((format(printf, 2, 3))) static void put(writer *w, const char *for
     va_list arguments;
 
     va_start(arguments, format);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    vfprintf(w->to, format, arguments);
     va_end(arguments);
-    if (length < 0 || w->failed)
-        return;
-    if (w->length + (size_t)length + 1 > w->room) {
-        size_t room = 2 * (w->length + (size_t)length + 1);
-        char *grown = realloc(w->text, room);
-        w->failed = !grown;
-        if (!grown)
-            return;
-        w->text = grown;
-        w->room = room;
-    }
-    va_start(arguments, format);
-    vsnprintf(w->text + w->length, (size_t)length + 1, format, arguments);
-    va_end(arguments);
-    w->length += (size_t)length;
 }
 
 static void put_block(writer *w, const char *const *lines)
@@ -64,66 +48,71 @@ static void put_comment(writer *w, const char *text)
 
 /* ---- symbols ----------------------------------------------------------------------------------------------------- */
 
-static void put_symbol(writer *w, const gmm_blas_routine *routine, char type, bool fortran)
+enum {
+    SYMBOL_BYTES = 2 * GMM_BLAS_NAME_BYTES
+};
+
+static void symbol_text(const writer *w, const gmm_blas_routine *routine, char type, bool fortran,
+                        char text[SYMBOL_BYTES])
 {
     const gmm_blas_symbol_form *form = gmm_blas_symbol_form_at(fortran ? w->audit->crew.fortran : w->audit->crew.cblas);
     char base[GMM_BLAS_NAME_BYTES];
 
     gmm_blas_routine_name(routine, type, base);
-    put(w, "%s%s%s%s", form ? form->prefix : "", fortran ? "" : "cblas_", base, form ? form->suffix : "");
+    snprintf(text, SYMBOL_BYTES, "%s%s%s%s", form ? form->prefix : "", fortran ? "" : "cblas_", base,
+             form ? form->suffix : "");
+}
+
+static void put_symbol(writer *w, const gmm_blas_routine *routine, char type, bool fortran)
+{
+    char symbol[SYMBOL_BYTES];
+
+    symbol_text(w, routine, type, fortran, symbol);
+    put(w, "%s", symbol);
+}
+
+/* A complex number, by the way of some Fortran compilers. */
+static bool returns_through_address(const writer *w)
+{
+    return w->c->call.routine->complex_value && w->c->call.fortran && w->audit->crew.hidden_result;
 }
 
 static void put_prototype(writer *w)
 {
-    const gmm_blas_routine *r = w->c->call.routine;
-    bool fortran = w->c->call.fortran;
-    const char *separator = "";
-    int flags = 0;
+    char symbol[SYMBOL_BYTES];
 
-    put(w, "%s ", gmm_blas_result_type(r));
-    put_symbol(w, r, w->c->call.type, fortran);
-    put(w, "(");
-    for (const char *a = r->arguments; *a; a++) {
-        if (*a == 'o' && fortran)
-            continue;
-        put(w, "%s", separator);
-        separator = ", ";
-        put(w, "%s", gmm_blas_argument_type(&w->c->call, *a));
-        flags += gmm_blas_is_flag(*a);
-    }
-    for (; fortran && flags; flags--)
-        put(w, ", size_t");
-    put(w, ");\n");
+    symbol_text(w, w->c->call.routine, w->c->call.type, w->c->call.fortran, symbol);
+    gmm_blas_write_prototype(w->to, &w->c->call, symbol, returns_through_address(w));
 }
 
-static void put_argument(writer *w, char argument, int *operand)
+static void write_argument(FILE *to, const void *context, char argument, int *operand)
 {
-    const gmm_blas_call *call = &w->c->call;
+    const gmm_blas_call *call = context;
     bool fortran = call->fortran;
 
     if (argument == 'o') {
-        put(w, "s->order");
+        fprintf(to, "s->order");
     } else if (gmm_blas_is_flag(argument)) {
         if (fortran)
-            put(w, "\"%c\"", gmm_blas_flag(call, argument));
+            fprintf(to, "\"%c\"", gmm_blas_flag(call, argument));
         else
-            put(w, "%d", gmm_blas_flag_number(argument, gmm_blas_flag(call, argument)));
+            fprintf(to, "%d", gmm_blas_flag_number(argument, gmm_blas_flag(call, argument)));
     } else if (strchr("MNKLU", argument)) {
         const char *name = argument == 'M'   ? "m"
                            : argument == 'N' ? "n"
                            : argument == 'K' ? "k"
                            : argument == 'L' ? "kl"
                                              : "ku";
-        put(w, "%s%s", fortran ? "&" : "(integer)s->", name);
+        fprintf(to, "%s%s", fortran ? "&" : "(integer)s->", name);
     } else if (strchr("*+", argument)) {
         const char *name = argument == '*' ? "alpha" : "beta";
-        put(w, gmm_blas_by_value(call, argument) ? "%s[0]" : "%s", name);
+        fprintf(to, gmm_blas_by_value(call, argument) ? "%s[0]" : "%s", name);
     } else if (argument == 'R') {
-        put(w, "complex_result");
+        fprintf(to, "complex_result");
     } else {
-        put(w, "data[%d]", *operand);
+        fprintf(to, "data[%d]", *operand);
         if (argument != 'P')
-            put(w, fortran ? ", &step[%d]" : ", (integer)s->step[%d]", *operand);
+            fprintf(to, fortran ? ", &step[%d]" : ", (integer)s->step[%d]", *operand);
         (*operand)++;
     }
 }
@@ -133,40 +122,21 @@ static void put_call(writer *w)
 {
     const gmm_blas_call *call = &w->c->call;
     const gmm_blas_routine *r = call->routine;
-    const char *separator = "", *type = gmm_blas_result_type(r);
-    int operand = 0, flags = 0;
+    char symbol[SYMBOL_BYTES];
 
     put(w, "static void make_call(const struct situation *s, char *const *data, double *result)\n{\n");
     if (gmm_blas_has_argument(r, '*'))
         put(w, "    static const real alpha[2] = {%.17g, %.17g};\n", call->alpha[0], call->alpha[1]);
     if (gmm_blas_has_argument(r, '+'))
         put(w, "    static const real beta[2] = {%.17g, %.17g};\n", call->beta[0], call->beta[1]);
-    if (!r->fortran_void)
-        put(w, "    real complex_result[2];\n");
     if (call->fortran) {
         put(w, "    const integer m = (integer)s->m, n = (integer)s->n, k = (integer)s->k, kl = (integer)s->kl, ku = "
                "(integer)s->ku;\n");
-        put(w, "    const integer step[3] = {(integer)s->step[0], (integer)s->step[1], (integer)s->step[2]};\n\n");
+        put(w, "    const integer step[3] = {(integer)s->step[0], (integer)s->step[1], (integer)s->step[2]};\n");
         put(w, "    (void)m, (void)n, (void)k, (void)kl, (void)ku, (void)step;\n");
-    } else {
-        put(w, "\n");
     }
-    put(w, "    %s", strcmp(type, "void") ? "result[0] = (double)" : "");
-    put_symbol(w, r, call->type, call->fortran);
-    put(w, "(");
-    for (const char *a = r->arguments; *a; a++) {
-        if (*a == 'o' && call->fortran)
-            continue;
-        put(w, "%s", separator);
-        separator = ", ";
-        flags += gmm_blas_is_flag(*a);
-        put_argument(w, *a, &operand);
-    }
-    for (; call->fortran && flags; flags--)
-        put(w, ", 1");
-    put(w, ")%s;\n", r->sum == GMM_SUM_IAMAX && call->fortran ? " - 1" : "");
-    if (!r->fortran_void)
-        put(w, "    result[0] = complex_result[0];\n    result[1] = complex_result[1];\n");
+    symbol_text(w, r, call->type, call->fortran, symbol);
+    gmm_blas_write_call(w->to, call, symbol, returns_through_address(w), write_argument, call);
     put(w, "    (void)s, (void)data, (void)result;\n}\n\n");
 }
 
@@ -235,10 +205,13 @@ static void put_flags(writer *w, const char *name, bool (*is)(const gmm_blas_cal
 static void put_constants(writer *w)
 {
     const gmm_audit_case *c = w->c;
-    static const char judges[] = "pvruf", values[] = "ri1";
+    static const char judges[] = "pvrufl", values[] = "ri1";
 
     put(w, "typedef %s integer;\ntypedef %s real;\n\n", w->audit->crew.info.integer_bits == 64 ? "int64_t" : "int",
         gmm_blas_real_bytes(c->call.type) == sizeof(float) ? "float" : "double");
+    if (c->call.routine->complex_value)
+        put(w, "typedef %s _Complex complex_real;\n\n",
+            gmm_blas_real_bytes(c->call.type) == sizeof(float) ? "float" : "double");
     put(w, "#define SEED UINT64_C(0x%016" PRIx64 ")\n\n", c->seed);
     put(w, "enum {\n    PARTS = %d, /* of a number: real, imaginary */\n", gmm_blas_is_complex(c->call.type) ? 2 : 1);
     put(w, "    OPERANDS = %d,\n", gmm_blas_operand_count(&c->call));
@@ -246,7 +219,8 @@ static void put_constants(writer *w)
     put(w,
         "    JUDGE = '%c', /* p: two settings give the same bits; v: values as expected; f: finite ones where "
         "expected;\n"
-        "                   r: it returns; u: wrong arguments, outputs untouched */\n",
+        "                   r: it returns; u: wrong arguments, outputs untouched; l: stretched operands, same numbers "
+        "*/\n",
         judges[c->judge]);
     put(w, "    SOLVES = %d,\n    UPLO = '%c',\n    DIAG = '%c',\n", c->call.routine->sum == GMM_SUM_SOLVE,
         c->call.uplo, c->call.diag);
@@ -267,10 +241,18 @@ static void put_setting(writer *w, const gmm_audit_setting *t)
         const char *name;
         int value;
         bool is_fill;
-    } members[] = {{"output", t->output, true},    {"inputs", t->inputs, true},       {"gaps", t->gaps, true},
-                   {"stack", t->stack, true},      {"registers", t->registers, true}, {"earlier", t->earlier, true},
-                   {"aligned", t->aligned, false}, {"threads", t->threads, false},    {"child", t->process, false},
-                   {"callers", t->callers, false}};
+    } members[] = {{"output", t->output, true},
+                   {"inputs", t->inputs, true},
+                   {"gaps", t->gaps, true},
+                   {"stack", t->stack, true},
+                   {"registers", t->registers, true},
+                   {"earlier", t->earlier, true},
+                   {"aligned", t->aligned, false},
+                   {"threads", t->threads, false},
+                   {"child", t->process, false},
+                   {"callers", t->callers, false},
+                   {"far", t->far, false},
+                   {"float_mode", t->float_mode, false}};
 
     put(w, "{.placement = %s", places[t->placement]);
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
@@ -388,7 +370,7 @@ static void put_situations(writer *w)
 /* ---- what is needed only by some --------------------------------------------------------------------------------- */
 
 typedef struct needs {
-    bool stack, registers, earlier, threads, callers;
+    bool stack, registers, earlier, threads, callers, far;
 } needs;
 
 static void need(needs *n, const gmm_audit_case *c)
@@ -399,6 +381,7 @@ static void need(needs *n, const gmm_audit_case *c)
         n->earlier |= c->settings[i].earlier != 0;
         n->threads |= c->settings[i].threads != 0;
         n->callers |= c->settings[i].callers > 1;
+        n->far |= c->settings[i].far != 0;
     }
 }
 
@@ -468,6 +451,16 @@ static void put_earlier_calls(writer *w)
     put(w, "}\n\n");
 }
 
+static bool is_vector(const gmm_blas_call *call, int operand)
+{
+    return call->routine->operands[operand].form == GMM_FORM_VECTOR;
+}
+
+static bool is_packed(const gmm_blas_call *call, int operand)
+{
+    return call->routine->operands[operand].storage == GMM_STORED_PACKED;
+}
+
 static void put_helpers(writer *w)
 {
     needs n = {0};
@@ -489,11 +482,18 @@ static void put_helpers(writer *w)
         put_block(w, gmm_repro_threads);
     if (n.callers)
         put_block(w, gmm_repro_callers);
+    if (n.far) {
+        put_flags(w, "VECTOR", is_vector);
+        put_flags(w, "PACKED", is_packed);
+        put(w, "\n");
+        put_block(w, gmm_repro_far);
+    }
     put(w, "#define STACK(fill) %s\n", n.stack ? "stack_filler(pattern_of(fill))" : "(void)(fill)");
     put(w, "#define REGISTERS(fill) %s\n", n.registers ? "dirty_registers(pattern_of(fill))" : "(void)(fill)");
     put(w, "#define EARLIER(fill) %s\n", n.earlier ? "call_earlier(fill)" : "(void)(fill)");
     put(w, "#define SET_THREADS(count) %s\n", n.threads ? "set_threads(count)" : "(void)(count)");
-    put(w, "#define TOGETHER(s, count, result) %s\n\n", n.callers ? "call_together(s, count, result)" : "1");
+    put(w, "#define TOGETHER(s, count, result) %s\n", n.callers ? "call_together(s, count, result)" : "1");
+    put(w, "#define FAR_DIFFERS(s, first) %s\n\n", n.far ? "far_differs(s, first)" : "0");
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
@@ -539,6 +539,7 @@ static void write_all(writer *w)
     put_parts(w);
     put_block(w, gmm_repro_place);
     put_helpers(w);
+    put_block(w, gmm_repro_control);
     put_block(w, gmm_repro_main);
 }
 
@@ -554,14 +555,20 @@ gmm_status gmm_audit_reproduction(gmm_audit *audit, size_t i, const char **text)
         return gmm_fail(GMM_ERR_ARGUMENT, "finding %zu shows only after other calls: no program reproduces it", i);
     if (!r->reproduction) {
         writer w = {.audit = audit, .record = r, .c = &r->c};
+        size_t size;
+        w.to = open_memstream(&r->reproduction, &size);
+        if (!w.to)
+            return gmm_fail(GMM_ERR_MEMORY, "no memory for a program");
         w.failed = !gmm_audit_memory_open(&w.memory);
         write_all(&w);
         gmm_audit_memory_close(&w.memory);
+        w.failed |= ferror(w.to) != 0;
+        w.failed |= fclose(w.to) != 0;
         if (w.failed) {
-            free(w.text);
+            free(r->reproduction);
+            r->reproduction = NULL;
             return gmm_fail(GMM_ERR_MEMORY, "no memory for a program");
         }
-        r->reproduction = w.text;
     }
     *text = r->reproduction;
     return GMM_OK;

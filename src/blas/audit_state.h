@@ -19,7 +19,7 @@ typedef struct gmm_audit_trial {
 } gmm_audit_trial;
 
 typedef struct gmm_audit_record {
-    const gmm_blas_check *check; /* the canaries' for writes outside, whatever check saw them */
+    const gmm_blas_check *check; /* for what every check watches not the case's own */
     const gmm_blas_routine *routine;
     char type;
     bool fortran;
@@ -38,8 +38,14 @@ typedef struct gmm_audit_record {
 /* Of each check, routine, type and interface. */
 typedef struct gmm_audit_tally {
     int64_t cases, deaths, unconfirmed;
-    bool retired; /* it dies or hangs too often to go on */
+    int64_t retired_from; /* the case from which it is left out, for it dies or hangs too often; 0: none */
 } gmm_audit_tally;
+
+/* The result of a case that was held against the reference and is right. */
+typedef struct gmm_audit_bits {
+    int64_t number; /* of the case */
+    uint64_t hash;
+} gmm_audit_bits;
 
 struct gmm_audit {
     gmm_audit_crew crew;
@@ -48,6 +54,8 @@ struct gmm_audit {
     int64_t next, cases;
     gmm_audit_record *records;
     size_t record_count, record_room;
+    gmm_audit_bits *bits; /* in the order of numbers */
+    size_t bit_count, bit_room;
     gmm_audit_tally *tallies;
     int32_t *waits; /* of each check: hangs that wait, which cost seconds each */
     /* How wrong arguments end, for the notes. */
@@ -59,6 +67,9 @@ struct gmm_audit {
     bool kernels_known;
 };
 
+/* Case number i as this library gets it; false if it has none. */
+bool gmm_audit_case_at(const gmm_audit *audit, int64_t i, gmm_audit_case *c);
+
 /* Run one case alone in a fresh process. */
 gmm_status gmm_audit_run_alone(gmm_audit *audit, const gmm_audit_case *c, gmm_audit_outcome *outcome);
 
@@ -66,6 +77,6 @@ gmm_status gmm_audit_run_alone(gmm_audit *audit, const gmm_audit_case *c, gmm_au
 bool gmm_audit_same_failure(const gmm_audit_record *record, const gmm_audit_outcome *outcome);
 
 /* Make the texts of a record anew after its case has changed. */
-void gmm_audit_describe(gmm_audit_record *record);
+void gmm_audit_describe(const gmm_audit *audit, gmm_audit_record *record);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@
 
 #include "base/error.h"
 #include "blas/audit_case.h"
+#include "blas/audit_far.h"
+#include "cpu/float_control.h"
 
 enum {
     FAULT_STATUS = 120,
@@ -46,6 +49,7 @@ typedef struct gmm_audit_shared {
     gmm_blas_info info;
     uint8_t interfaces[GMM_AUDIT_MOST_ROUTINES][4];
     size_t cblas, fortran;
+    bool hidden_result;
     gmm_audit_outcome outcomes[GMM_AUDIT_BATCH];
 } gmm_audit_shared;
 
@@ -161,7 +165,11 @@ static size_t form_number(const gmm_blas_symbol_form *form)
 static void load(const gmm_audit_crew *crew)
 {
     set_environment(crew->environment);
+    gmm_float_control before = gmm_float_control_read();
     report->status = gmm_blas_load(crew->library, &bench.library);
+    gmm_float_control after = gmm_float_control_read();
+    if (!gmm_float_control_same(&before, &after, bench.loading, sizeof bench.loading))
+        gmm_float_control_write(&before);
     if (report->status) {
         snprintf(report->text, sizeof report->text, "%s", gmm_error_detail());
         _exit(LOAD_STATUS);
@@ -180,6 +188,7 @@ static void work(const gmm_audit_crew *crew, const gmm_audit_case *cases, int fi
     load(crew);
     if (!cases) {
         report->info = bench.library.info;
+        report->hidden_result = bench.library.complex_return == GMM_COMPLEX_HIDDEN;
         report->cblas = form_number(bench.library.cblas);
         report->fortran = form_number(bench.library.fortran);
         list_interfaces();
@@ -221,11 +230,14 @@ static double allowance(const gmm_audit_case *c)
 typedef enum ending {
     ENDED,
     KILLED_BUSY, /* it had to be: it works and works */
-    KILLED_IDLE  /* it waits for what does not come */
+    KILLED_IDLE, /* it waits for what does not come */
+    OUT_OF_TIME  /* of the audit, whatever it did */
 } ending;
 
-static ending watch(gmm_audit_shared *shared, const gmm_audit_case *cases, pid_t worker, int *status)
+static ending watch(const gmm_audit_crew *crew, const gmm_audit_case *cases, pid_t worker, int *status)
 {
+    const gmm_audit_shared *shared = crew->shared;
+    double most_idle = crew->budget > 0 ? crew->budget / 8 : MOST_IDLE_SECONDS;
     int32_t seen = -2;
     double begun_cpu = 0, moved = gmm_audit_seconds(), moved_cpu = 0;
     long pause = 100000;
@@ -242,11 +254,11 @@ static ending watch(gmm_audit_shared *shared, const gmm_audit_case *cases, pid_t
             seen = current;
             begun_cpu = cpu;
         }
-        if (cpu - begun_cpu > most || now - moved > MOST_IDLE_SECONDS) {
+        if (cpu - begun_cpu > most || now - moved > most_idle || now > crew->deadline) {
             kill(-worker, SIGKILL);
             kill(worker, SIGKILL);
             waitpid(worker, status, 0);
-            return cpu - begun_cpu > most ? KILLED_BUSY : KILLED_IDLE;
+            return cpu - begun_cpu > most ? KILLED_BUSY : now - moved > most_idle ? KILLED_IDLE : OUT_OF_TIME;
         }
         nanosleep(&(struct timespec){0, pause}, NULL);
         pause = pause < 4000000 ? pause * 5 / 4 : pause;
@@ -279,7 +291,10 @@ static void judge_death(const gmm_audit_shared *shared, const gmm_audit_case *c,
         int operand =
             shared->fault_operand >= 0 && shared->fault_operand < GMM_BLAS_OPERANDS ? shared->fault_operand : 0;
         const char *how = shared->fault_write > 0 ? "a write" : shared->fault_write < 0 ? "an access" : "a read";
-        long long bytes = gmm_blas_extent(&c->call, operand) * (long long)gmm_blas_element_bytes(c->call.type);
+        gmm_blas_call call = c->call;
+        if (c->settings[1].far)
+            gmm_audit_far_steps(&call, c->settings[1].far, shared->info.integer_bits);
+        long long bytes = gmm_blas_extent(&call, operand) * (long long)gmm_blas_element_bytes(call.type);
         o->verdict = GMM_AUDIT_MEMORY;
         o->operand = operand;
         snprintf(o->detail, sizeof o->detail, "%s at byte %lld of %c, which has %lld", how,
@@ -311,7 +326,7 @@ static gmm_status run_worker(gmm_audit_crew *crew, const gmm_audit_case *cases, 
         work(crew, cases, first, count, until);
     }
     setpgid(worker, worker);
-    *killed = watch(shared, cases, worker, status);
+    *killed = watch(crew, cases, worker, status);
     sweep(worker);
     return GMM_OK;
 }
@@ -333,12 +348,17 @@ static gmm_status load_failure(const gmm_audit_crew *crew, ending killed, int st
                     WEXITSTATUS(status) == FAULT_STATUS ? "segmentation fault" : "the process ended");
 }
 
-gmm_status gmm_audit_crew_start(gmm_audit_crew *crew, const char *library, const char *environment, int32_t threads)
+gmm_status gmm_audit_crew_start(gmm_audit_crew *crew, const char *library, const char *environment, int32_t threads,
+                                double budget)
 {
     ending killed;
     int status;
 
-    *crew = (gmm_audit_crew){.library = library, .environment = environment, .threads = threads};
+    *crew = (gmm_audit_crew){.library = library,
+                             .environment = environment,
+                             .threads = threads,
+                             .budget = budget,
+                             .deadline = budget > 0 ? gmm_audit_seconds() + budget : INFINITY};
     void *memory = mmap(NULL, sizeof *crew->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return gmm_fail(GMM_ERR_MEMORY, "no memory to share with other processes");
@@ -353,6 +373,7 @@ gmm_status gmm_audit_crew_start(gmm_audit_crew *crew, const char *library, const
     crew->info = crew->shared->info;
     crew->info.name = library;
     crew->cblas = crew->shared->cblas;
+    crew->hidden_result = crew->shared->hidden_result;
     crew->fortran = crew->shared->fortran;
     memcpy(crew->interfaces, crew->shared->interfaces, sizeof crew->interfaces);
     return GMM_OK;
@@ -370,17 +391,24 @@ gmm_status gmm_audit_crew_run(gmm_audit_crew *crew, const gmm_audit_case *cases,
 {
     const gmm_audit_shared *shared = crew->shared;
 
-    for (int next = 0; next < count;) {
+    *ran = 0;
+    for (int next = 0; next < count && gmm_audit_seconds() <= crew->deadline;) {
         ending killed;
         int status;
         gmm_status failed = run_worker(crew, cases, next, count, until, &killed, &status);
         if (failed)
             return failed;
         int reached = shared->current;
-        if (!shared->loaded || reached < next || reached > count)
+        if (killed == OUT_OF_TIME)
+            reached = reached < next ? next : reached;
+        else if (!shared->loaded || reached < next || reached > count)
             return load_failure(crew, killed, status); /* it loaded before, and now does not */
         memcpy(&outcomes[next], &crew->shared->outcomes[next], (size_t)(reached - next) * sizeof *outcomes);
         if (!killed && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+            *ran = reached;
+            return GMM_OK;
+        }
+        if (killed == OUT_OF_TIME) {
             *ran = reached;
             return GMM_OK;
         }

@@ -17,14 +17,17 @@ enum {
 typedef struct gmm_audit_crew {
     const char *library, *environment;
     int32_t threads;
-    gmm_blas_info info;                             /* as the first worker saw it */
+    double budget, deadline; /* seconds from the start, and the end by gmm_audit_seconds; 0 and never */
+    gmm_blas_info info;      /* as the first worker saw it */
     uint8_t interfaces[GMM_AUDIT_MOST_ROUTINES][4]; /* by routine and place in "sdcz": bit 0 CBLAS, bit 1 Fortran */
+    bool hidden_result;                             /* complex numbers are returned through an address */
     size_t cblas, fortran;                          /* numbers of its symbol forms; beyond the list: none */
     struct gmm_audit_shared *shared;                /* memory that workers report in */
 } gmm_audit_crew;
 
 /* Load the library in a process and see what it has. Statuses as of gmm_audit_create. */
-gmm_status gmm_audit_crew_start(gmm_audit_crew *crew, const char *library, const char *environment, int32_t threads);
+gmm_status gmm_audit_crew_start(gmm_audit_crew *crew, const char *library, const char *environment, int32_t threads,
+                                double budget);
 
 void gmm_audit_crew_end(gmm_audit_crew *crew);
 

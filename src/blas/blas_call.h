@@ -14,7 +14,8 @@ typedef struct gmm_blas_call {
     const gmm_blas_routine *routine;
     char type;
     bool fortran;
-    bool row_major; /* CBLAS only */
+    bool row_major;     /* CBLAS only */
+    bool hidden_result; /* Fortran only: a complex number is returned through an address that comes first */
     char side, uplo, transpose_a, transpose_b, diag;
     int64_t m, n, k, kl, ku;
     double alpha[2], beta[2];

@@ -168,6 +168,8 @@ typedef intptr_t with_floats(WORD_TYPES, float, float);
 typedef intptr_t with_doubles(WORD_TYPES, double, double);
 typedef float gives_float(WORD_TYPES);
 typedef double gives_double(WORD_TYPES);
+typedef float _Complex gives_complex_float(WORD_TYPES);
+typedef double _Complex gives_complex_double(WORD_TYPES);
 
 static double call_for_number(const words *w, gmm_blas_any_function *function, bool single)
 {
@@ -178,6 +180,17 @@ static intptr_t call_plain(const words *w, gmm_blas_any_function *function, bool
 {
     return single ? ((with_floats *)function)(WORDS, (float)w->number[0], (float)w->number[1])
                   : ((with_doubles *)function)(WORDS, w->number[0], w->number[1]);
+}
+
+static void call_for_complex(const words *w, gmm_blas_any_function *function, bool single, void *result)
+{
+    if (single) {
+        float _Complex value = ((gives_complex_float *)function)(WORDS);
+        memcpy(result, &value, sizeof value);
+    } else {
+        double _Complex value = ((gives_complex_double *)function)(WORDS);
+        memcpy(result, &value, sizeof value);
+    }
 }
 
 gmm_blas_result gmm_blas_invoke(const gmm_blas_call *call, gmm_blas_any_function *function, int integer_bits)
@@ -192,6 +205,10 @@ gmm_blas_result gmm_blas_invoke(const gmm_blas_call *call, gmm_blas_any_function
     gmm_blas_sum sum = call->routine->sum;
     int operand = 0;
 
+    bool hidden = call->routine->complex_value && call->fortran && call->hidden_result;
+
+    if (hidden)
+        push_pointer(&w, &complex_result);
     for (const char *a = call->routine->arguments; *a; a++)
         push_argument(&w, call, *a, &operand, &complex_result);
     for (int i = 0; i < w.character_count; i++)
@@ -202,7 +219,10 @@ gmm_blas_result gmm_blas_invoke(const gmm_blas_call *call, gmm_blas_any_function
     } else if (sum == GMM_SUM_NRM2 || sum == GMM_SUM_ASUM || (sum == GMM_SUM_DOT && !gmm_blas_is_complex(call->type))) {
         result.value[0] = call_for_number(&w, function, single);
     } else {
-        call_plain(&w, function, single);
+        if (call->routine->complex_value && !hidden)
+            call_for_complex(&w, function, single, &complex_result);
+        else
+            call_plain(&w, function, single);
         for (int i = 0; i < 2 && sum == GMM_SUM_DOT; i++)
             result.value[i] = single ? (double)complex_result.f[i] : complex_result.d[i];
     }

@@ -47,7 +47,9 @@ gmm_blas_any_function *gmm_blas_function(const gmm_blas_library *library, const 
 {
     const gmm_blas_symbol_form *form = fortran ? library->fortran : library->cblas;
 
-    return form && (!fortran || routine->fortran_void) ? decorated(library, form, routine, type) : NULL;
+    if (!form || (fortran && !routine->fortran_void) || (fortran && routine->complex_value && !library->complex_return))
+        return NULL;
+    return decorated(library, form, routine, type);
 }
 
 /* The first form under which there is any routine at all. */
@@ -86,6 +88,63 @@ static int32_t probe_integers(const gmm_blas_library *library)
     return 0;
 }
 
+/* dotu by one of the two ways. Where the function has five arguments a sixth takes the place of what it might read. */
+static void call_dotu(gmm_blas_any_function *function, char type, bool hidden, void *result, const int64_t *n,
+                      const double *x, const double *y)
+{
+    static const int64_t step = 1;
+
+    if (hidden) {
+        ((void (*)(void *, const void *, const void *, const void *, const void *, const void *))function)(
+            result, n, x, &step, y, &step);
+    } else if (type == 'c') {
+        float _Complex value = ((float _Complex (*)(const void *, const void *, const void *, const void *,
+                                                    const void *, const void *))function)(n, x, &step, y, &step, &step);
+        memcpy(result, &value, sizeof value);
+    } else {
+        double _Complex value =
+            ((double _Complex (*)(const void *, const void *, const void *, const void *, const void *,
+                                  const void *))function)(n, x, &step, y, &step, &step);
+        memcpy(result, &value, sizeof value);
+    }
+}
+
+/*
+ * How are complex numbers returned? dotu is called with six addresses that do no harm in either way: the first is n =
+ * -1 to a function that has five arguments, which then returns at once, and the result to one that has six, whose n is
+ * the second: 0. So the first is overwritten with zero by the latter alone. Then each way has to multiply right; x
+ * begins with a negative number, which is a negative n to whoever takes it for one.
+ */
+static gmm_blas_complex_return probe_complex(const gmm_blas_library *library)
+{
+    char type;
+
+    for (const char *t = "cz"; *t && library->fortran; t++) {
+        const gmm_blas_routine *dotu = gmm_blas_routine_find(*t == 'c' ? "cdotu" : "zdotu", &type);
+        gmm_blas_any_function *function = decorated(library, library->fortran, dotu, *t);
+        int64_t place[4] = {-1, -1, -1, -1}, one[4] = {1, 0, 0, 0};
+        static const int64_t zeros[4] = {0, 0, 0, 0};
+        const float xf[2] = {-2, -1}, yf[2] = {-3, 0.5f}, wantf[2] = {6.5f, 2};
+        double x[2] = {-2, -1}, y[2] = {-3, 0.5}, want[2] = {6.5, 2};
+        if (!function)
+            continue;
+        ((void (*)(void *, const void *, const void *, const void *, const void *, const void *))function)(
+            place, zeros, zeros, zeros, zeros, zeros);
+        bool hidden = place[0] != -1;
+        if (*t == 'c') {
+            memcpy(x, xf, sizeof xf);
+            memcpy(y, yf, sizeof yf);
+            memcpy(want, wantf, sizeof wantf);
+        }
+        memset(place, 0xFF, sizeof place);
+        call_dotu(function, *t, hidden, place, one, x, y);
+        if (memcmp(place, want, *t == 'c' ? sizeof wantf : sizeof want) != 0)
+            return GMM_COMPLEX_UNKNOWN;
+        return hidden ? GMM_COMPLEX_HIDDEN : GMM_COMPLEX_REGISTERS;
+    }
+    return GMM_COMPLEX_UNKNOWN;
+}
+
 gmm_status gmm_blas_load(const char *name, gmm_blas_library *library)
 {
     *library = (gmm_blas_library){.info.name = name};
@@ -99,6 +158,7 @@ gmm_status gmm_blas_load(const char *name, gmm_blas_library *library)
     if (!library->cblas && !library->fortran)
         return gmm_fail(GMM_ERR_FORMAT, "%s has no BLAS routine under any known name", name);
     gmm_blas_describe(library->handle, NULL, &library->info);
+    library->complex_return = probe_complex(library);
     int32_t probed = probe_integers(library);
     if (probed)
         library->info.integer_bits = probed;

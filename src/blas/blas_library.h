@@ -18,17 +18,25 @@ typedef struct gmm_blas_symbol_form {
 /* Form number i of symbol_form_list.h; NULL past its end. */
 const gmm_blas_symbol_form *gmm_blas_symbol_form_at(size_t i);
 
+/* How a library's Fortran functions return complex numbers. */
+typedef enum gmm_blas_complex_return {
+    GMM_COMPLEX_UNKNOWN,   /* it has none, or they do not do what they should */
+    GMM_COMPLEX_REGISTERS, /* as C's complex types: gfortran's way */
+    GMM_COMPLEX_HIDDEN     /* through an address before the arguments: f2c's, Intel's */
+} gmm_blas_complex_return;
+
 typedef struct gmm_blas_library {
     void *handle;
     gmm_blas_info info;                          /* info.name is the caller's string */
     const gmm_blas_symbol_form *cblas, *fortran; /* the first form of which the library has any routine; NULL: none */
+    gmm_blas_complex_return complex_return;
 } gmm_blas_library;
 
 /*
  * Load a library by name or path into this process, for good: threads that it started must not lose their code. The
- * width of the integers is found by calling it: see blas_library.c. Whoever wants to survive a library that breaks does
- * this in a process of its own. GMM_ERR_FILE if the loader refuses it, GMM_ERR_FORMAT if it has no routine that is
- * known here.
+ * width of the integers and the way of complex results are found by calling it: see blas_library.c. Whoever wants to
+ * survive a library that breaks does this in a process of its own. GMM_ERR_FILE if the loader refuses it,
+ * GMM_ERR_FORMAT if it has no routine that is known here.
  */
 gmm_status gmm_blas_load(const char *name, gmm_blas_library *library);
 

@@ -307,8 +307,7 @@ void gmm_call_expect(const gmm_call_view *v, int operand, int64_t row, int64_t c
         own = (fabs(s.beta[0]) + fabs(s.beta[1])) * (fabs(before[0]) + fabs(before[1]));
     }
     /* C may be added to term by term, as netlib's gemm does: it has the factor of the rest. */
-    e->bound = is_complex ? 2.8284271247461903 * gamma_of(call->type, length + 4) * (product + own)
-                          : gamma_of(call->type, length + 3) * (product + own);
+    e->bound = gmm_blas_bound(call->routine, call->type, (double)length) * (product + own);
     e->bound += (length + 2) * smallest(call->type) * (is_complex ? 2 : 1);
     e->open = !(product + unscaled + own <= largest(call->type) / 2);
     if (s.residual) {

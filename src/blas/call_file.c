@@ -246,7 +246,8 @@ static gmm_status check_call(const char *path, const header *h, gmm_call_record 
     for (size_t i = 0; gmm_blas_routine_at(i); i++)
         if (h->routine[sizeof h->routine - 1] == 0 && !strcmp(gmm_blas_routine_at(i)->name, h->routine))
             c->routine = gmm_blas_routine_at(i);
-    if (!c->routine || !c->type || !strchr(c->routine->types, c->type) || (c->fortran && !c->routine->fortran_void))
+    if (!c->routine || !c->type || !strchr(c->routine->types, c->type) || (c->fortran && !c->routine->fortran_void) ||
+        c->routine->complex_value)
         return gmm_fail(GMM_ERR_MALFORMED, "%s: no BLAS routine that is known here", path);
     /* Flags that the routine does not take are those that a call of it has: the reference looks at them. */
     c->side = gmm_blas_has_argument(c->routine, 's') ? c->side : 'L';

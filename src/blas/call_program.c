@@ -235,8 +235,10 @@ static void print_factor(FILE *to, const gmm_blas_call *call, char argument)
     }
 }
 
-static void print_argument(FILE *to, const gmm_blas_call *call, char argument, int *operand)
+static void print_argument(FILE *to, const void *context, char argument, int *operand)
 {
+    const gmm_blas_call *call = context;
+
     if (argument == 'o')
         fprintf(to, "%d", call->row_major ? 101 : 102);
     else if (gmm_blas_is_flag(argument) && call->fortran)
@@ -261,42 +263,13 @@ static void print_argument(FILE *to, const gmm_blas_call *call, char argument, i
     }
 }
 
-/* Types or values, separated by commas. */
-static void print_arguments(FILE *to, const gmm_blas_call *call, bool types)
-{
-    const char *separator = "";
-    int operand = 0, flags = 0;
-
-    for (const char *a = call->routine->arguments; *a; a++) {
-        if (*a == 'o' && call->fortran)
-            continue;
-        fprintf(to, "%s", separator);
-        separator = ", ";
-        if (types)
-            fprintf(to, "%s", gmm_blas_argument_type(call, *a));
-        else
-            print_argument(to, call, *a, &operand);
-        flags += gmm_blas_is_flag(*a);
-    }
-    for (; call->fortran && flags; flags--)
-        fprintf(to, types ? ", size_t" : ", 1");
-}
-
 static void print_call(FILE *to, const gmm_replay *replay)
 {
     const gmm_blas_call *call = &replay->record.kept.call;
-    const char *type = gmm_blas_result_type(call->routine);
 
-    fprintf(to, "%s %s(", type, replay->record.symbol);
-    print_arguments(to, call, true);
-    fprintf(to, ");\n\nstatic char *base[3];\n\nstatic void make_call(double *result)\n{\n");
-    if (!call->routine->fortran_void)
-        fprintf(to, "    real complex_result[2];\n");
-    fprintf(to, "    %s%s(", strcmp(type, "void") ? "result[0] = (double)" : "", replay->record.symbol);
-    print_arguments(to, call, false);
-    fprintf(to, ")%s;\n", call->routine->sum == GMM_SUM_IAMAX && call->fortran ? " - 1" : "");
-    if (!call->routine->fortran_void)
-        fprintf(to, "    result[0] = complex_result[0];\n    result[1] = complex_result[1];\n");
+    gmm_blas_write_prototype(to, call, replay->record.symbol, false);
+    fprintf(to, "\nstatic char *base[3];\n\nstatic void make_call(double *result)\n{\n");
+    gmm_blas_write_call(to, call, replay->record.symbol, false, print_argument, call);
     fprintf(to, "    (void)result;\n}\n\n");
 }
 

@@ -14,6 +14,8 @@ extern const char *const gmm_repro_registers[];
 extern const char *const gmm_repro_earlier[];
 extern const char *const gmm_repro_threads[];
 extern const char *const gmm_repro_callers[];
+extern const char *const gmm_repro_far[];
+extern const char *const gmm_repro_control[];
 extern const char *const gmm_repro_main[];
 
 #endif

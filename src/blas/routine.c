@@ -9,7 +9,9 @@ enum {
     CONJUGATES = 1,
     REAL_ALPHA = 2,
     REAL_BETA = 4,
-    COMPLEX_RESULT = 8
+    COMPLEX_RESULT = 8,
+    THREE_PRODUCTS = 16,
+    COMPLEX_VALUE = 32
 };
 
 #define MATRIX(name, rows, columns, swap)                                                                              \
@@ -43,7 +45,9 @@ enum {
      ((traits)&CONJUGATES) != 0,                                                                                       \
      ((traits)&REAL_ALPHA) != 0,                                                                                       \
      ((traits)&REAL_BETA) != 0,                                                                                        \
-     ((traits)&COMPLEX_RESULT) == 0},
+     ((traits)&COMPLEX_RESULT) == 0,                                                                                   \
+     ((traits)&THREE_PRODUCTS) != 0,                                                                                   \
+     ((traits)&COMPLEX_VALUE) != 0},
 
 static const gmm_blas_routine routines[] = {
 #include "blas/routine_list.h"
@@ -87,6 +91,18 @@ const gmm_blas_routine *gmm_blas_routine_find(const char *name, char *type)
 bool gmm_blas_has_argument(const gmm_blas_routine *routine, char argument)
 {
     return strchr(routine->arguments, argument) != NULL;
+}
+
+double gmm_blas_bound(const gmm_blas_routine *routine, char type, double length)
+{
+    double unit = gmm_blas_real_bytes(type) == sizeof(float) ? 0x1p-24 : 0x1p-53;
+    bool is_complex = gmm_blas_is_complex(type);
+    /* alpha B, then (re + im) of both factors, K additions, two subtractions, C: ten beyond K. Each of the three
+     * products is at most |A| |B|, and an imaginary part has all of them, one with twice the terms. */
+    double n = length + (routine->three_products ? 10 : is_complex ? 4 : 3);
+    double factor = routine->three_products ? 4 : is_complex ? 2.8284271247461903 : 1;
+
+    return factor * (n * unit / (1 - n * unit));
 }
 
 int gmm_blas_level(const gmm_blas_routine *routine)

@@ -84,10 +84,12 @@ typedef struct gmm_blas_routine {
     const char *arguments;
     gmm_blas_sum sum;
     gmm_blas_operand_spec operands[GMM_BLAS_OPERANDS];
-    bool conjugates;   /* A^H where its symmetric sibling has A^T; gerc, dotc */
-    bool real_alpha;   /* a complex routine whose alpha is real: herk, her, csscal */
-    bool real_beta;    /* likewise: herk, her2k */
-    bool fortran_void; /* false: returns a complex number, in a way that compilers do not agree on */
+    bool conjugates;     /* A^H where its symmetric sibling has A^T; gerc, dotc */
+    bool real_alpha;     /* a complex routine whose alpha is real: herk, her, csscal */
+    bool real_beta;      /* likewise: herk, her2k */
+    bool fortran_void;   /* false: has no Fortran form, for R is no argument of any */
+    bool three_products; /* gemm3m: three real products, whose errors reach both parts */
+    bool complex_value;  /* returns a complex number: Fortran compilers do not agree on the way, see blas_library.h */
 } gmm_blas_routine;
 
 /* Routine number i of the table; NULL past its end. */
@@ -95,6 +97,9 @@ const gmm_blas_routine *gmm_blas_routine_at(size_t i);
 
 /* The routine and type that a name like "sgemm", "cblas_sgemm" or "isamax" means; NULL if none. */
 const gmm_blas_routine *gmm_blas_routine_find(const char *name, char *type);
+
+/* What |got - want| may be over the sum of magnitudes of `length` terms, beta C being one more: docs/blas.md. */
+double gmm_blas_bound(const gmm_blas_routine *routine, char type, double length);
 
 /* "sgemm", "cdotu_sub". */
 void gmm_blas_routine_name(const gmm_blas_routine *routine, char type, char name[GMM_BLAS_NAME_BYTES]);

@@ -6,6 +6,8 @@
 /* Level 3 */
 ROUTINE("gemm", "?gemm", "sdcz", "otrMNK*AB+C", GEMM, 0, MATRIX('A', 'M', 'K', 't'), MATRIX('B', 'K', 'N', 'r'),
         RESULT('C', GENERAL, 'M', 'N'))
+ROUTINE("gemm3m", "?gemm3m", "cz", "otrMNK*AB+C", GEMM, THREE_PRODUCTS, MATRIX('A', 'M', 'K', 't'),
+        MATRIX('B', 'K', 'N', 'r'), RESULT('C', GENERAL, 'M', 'N')) /* an extension: OpenBLAS, BLIS, MKL */
 ROUTINE("symm", "?symm", "sdcz", "osuMN*AB+C", SIDE, 0, SQUARE('A', SYMMETRIC, FULL, 'S'), MATRIX('B', 'M', 'N', 0),
         RESULT('C', GENERAL, 'M', 'N'))
 ROUTINE("hemm", "?hemm", "cz", "osuMN*AB+C", SIDE, 0, SQUARE('A', HERMITIAN, FULL, 'S'), MATRIX('B', 'M', 'N', 0),
@@ -80,4 +82,8 @@ ROUTINE("dotc", "?dotc_sub", "cz", "NXYR", DOT, COMPLEX_RESULT | CONJUGATES, VEC
 ROUTINE("nrm2", "%nrm2", "sdcz", "NX", NRM2, 0, VECTOR('X', 'N', READ))
 ROUTINE("asum", "%asum", "sdcz", "NX", ASUM, 0, VECTOR('X', 'N', READ))
 ROUTINE("iamax", "i?amax", "sdcz", "NX", IAMAX, 0, VECTOR('X', 'N', READ))
+ROUTINE("rrot", "&rot", "cz", "NXY*+", ROT, REAL_ALPHA | REAL_BETA, VECTOR('X', 'N', UPDATE), VECTOR('Y', 'N', UPDATE))
+ROUTINE("dotu_value", "?dotu", "cz", "NXY", DOT, COMPLEX_VALUE, VECTOR('X', 'N', READ), VECTOR('Y', 'N', READ))
+ROUTINE("dotc_value", "?dotc", "cz", "NXY", DOT, COMPLEX_VALUE | CONJUGATES, VECTOR('X', 'N', READ),
+        VECTOR('Y', 'N', READ)) /* Fortran's functions; OpenBLAS has them in CBLAS, too */
 ROUTINE("rot", "?rot", "sd", "NXY*+", ROT, 0, VECTOR('X', 'N', UPDATE), VECTOR('Y', 'N', UPDATE))

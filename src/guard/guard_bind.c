@@ -52,7 +52,8 @@ static void list_names(void)
             char name[GMM_BLAS_NAME_BYTES];
             meaning *m = &meanings[meaning_count];
             gmm_blas_routine_name(gmm_blas_routine_at(r), *t, name);
-            if (meaning_count == sizeof meanings / sizeof meanings[0] || strlen(name) >= sizeof m->name)
+            if (gmm_blas_routine_at(r)->complex_value || meaning_count == sizeof meanings / sizeof meanings[0] ||
+                strlen(name) >= sizeof m->name)
                 continue;
             strcpy(m->name, name);
             m->routine = r;

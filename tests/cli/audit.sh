@@ -40,6 +40,12 @@ gathermm audit --compare "$libraries/libfaulty_over_read.so" "$libraries/libfaul
 echo "[$?]"
 gathermm audit --compare "$libraries/libfaulty_none.so" "$libraries/libfaulty_none.so" "${narrow[@]}" | tail -1
 
+# Bits that differ where both are right are told of, and are no failure.
+gathermm audit --compare "$libraries/libfaulty_none.so" "$libraries/libfaulty_unaligned_bits.so" --cases 400 --checks accuracy \
+    --routines ddot,dcopy >text
+echo "[$?]"
+grep DIFFERS text
+
 # One that cannot be loaded does not keep the other from being run.
 gathermm audit ./nowhere.so "$libraries/libfaulty_none.so" "${narrow[@]}" >text
 echo "[$?]"

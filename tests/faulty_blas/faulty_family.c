@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cblas_arguments.h"
+
 #ifndef FAULT
 #define FAULT NONE
 #endif
@@ -35,16 +37,11 @@ enum {
     HANGS,          /* a transposed gemv with M = 0 does not return */
     EXITS,          /* a gemv with M = 7 ends the process */
     UNALIGNED_BITS, /* ddot rounds otherwise off a 16-byte boundary */
-    FORK_FORGETS    /* ddot is wrong in a forked child */
-};
-
-enum {
-    ROW_MAJOR = 101,
-    COLUMN_MAJOR = 102,
-    NO_TRANSPOSE = 111,
-    CONJUGATE_TRANSPOSE = 113,
-    UPPER = 121,
-    LOWER = 122
+    FORK_FORGETS,   /* ddot is wrong in a forked child */
+    FORK_WAITS,     /* a forked child waits for ever in ddot */
+    INDEX_WRAPS,    /* gemm computes the places of B in 32 bits */
+    FLOAT_CONTROL,  /* ddot leaves subnormals flushed to zero from five terms on */
+    LOAD_FLUSHES    /* the library flushes them from when it is loaded, as -ffast-math makes shared libraries do */
 };
 
 void cblas_sgemm(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float *a, int lda,
@@ -84,18 +81,6 @@ __attribute__((noinline)) static double dead_register(void)
     return held * 0.0;
 }
 
-static int turned(int order, int transpose)
-{
-    return (order == COLUMN_MAJOR) != (transpose != NO_TRANSPOSE);
-}
-
-static int wrong_ld(int order, int transpose, int rows, int columns, int ld)
-{
-    int line = turned(order, transpose) ? rows : columns;
-
-    return ld < 1 || ld < line;
-}
-
 /* y := alpha A x + beta y for n numbers a step apart each; all routines come down to this sum. */
 static double sum_of(const double *a, ptrdiff_t a_step, const double *x, ptrdiff_t x_step, ptrdiff_t n)
 {
@@ -124,6 +109,13 @@ static int reads_c(const product *p, ptrdiff_t j)
     return 0;
 }
 
+static ptrdiff_t place_in_b(const product *p, ptrdiff_t row, ptrdiff_t column)
+{
+    ptrdiff_t place = row * p->b_row + column * p->b_col;
+
+    return FAULT == INDEX_WRAPS ? (int32_t)(uint32_t)(uint64_t)place : place;
+}
+
 static double first_register; /* what a register held when dgemm was entered, times zero */
 
 #define GEMM(name, real)                                                                                               \
@@ -139,7 +131,7 @@ static double first_register; /* what a register held when dgemm was entered, ti
                 double sum = 0.0;                                                                                      \
                 if (p->alpha != 0.0 || FAULT == ALPHA_IGNORED)                                                         \
                     for (ptrdiff_t x = 0; x < k_used; x++)                                                             \
-                        sum += (double)a[i * p->a_row + x * p->a_col] * (double)b[x * p->b_row + j * p->b_col];        \
+                        sum += (double)a[i * p->a_row + x * p->a_col] * (double)b[place_in_b(p, x, j)];                \
                 sum *= p->alpha;                                                                                       \
                 if (p->beta != 0.0 || reads_c(p, j))                                                                   \
                     sum += p->beta * (double)*to;                                                                      \
@@ -157,28 +149,6 @@ static double first_register; /* what a register held when dgemm was entered, ti
 
 GEMM(multiply_s, float)
 GEMM(multiply_d, double)
-
-/* The number of the first argument that is wrong, counted as the CBLAS counts them; 0 if none is. */
-static int wrong_gemm(int order, int transpose_a, int transpose_b, int m, int n, int k, int lda, int ldb, int ldc)
-{
-    if (order != ROW_MAJOR && order != COLUMN_MAJOR)
-        return 1;
-    if (transpose_a < NO_TRANSPOSE || transpose_a > CONJUGATE_TRANSPOSE)
-        return 2;
-    if (transpose_b < NO_TRANSPOSE || transpose_b > CONJUGATE_TRANSPOSE)
-        return 3;
-    if (m < 0)
-        return 4;
-    if (n < 0)
-        return 5;
-    if (k < 0)
-        return 6;
-    if (wrong_ld(order, transpose_a, m, k, lda))
-        return 9;
-    if (wrong_ld(order, transpose_b, k, n, ldb))
-        return 11;
-    return wrong_ld(order, NO_TRANSPOSE, m, n, ldc) ? 14 : 0;
-}
 
 /* 0 if there is nothing to do. */
 static int set_product(product *p, int order, int transpose_a, int transpose_b, int m, int n, int k, double alpha,
@@ -319,20 +289,46 @@ void cblas_dcopy(int n, const double *x, int incx, double *y, int incy)
         to[n] = to[n - 1];
 }
 
+static void flush_subnormals(void)
+{
+#if defined(__x86_64__)
+    unsigned mxcsr;
+
+    __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+    mxcsr |= 0x8040;
+    __asm__ volatile("ldmxcsr %0" ::"m"(mxcsr));
+#elif defined(__aarch64__)
+    uint64_t fpcr;
+
+    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+    __asm__ volatile("msr fpcr, %0" ::"r"(fpcr | 1 << 24));
+#endif
+}
+
+__attribute__((constructor)) static void loaded(void)
+{
+    if (FAULT == LOAD_FLUSHES)
+        flush_subnormals();
+}
+
 double cblas_ddot(int n, const double *x, int incx, const double *y, int incy)
 {
     const double *from = x + (incx < 0 ? (ptrdiff_t)(1 - n) * incx : 0);
     const double *other = y + (incy < 0 ? (ptrdiff_t)(1 - n) * incy : 0);
     double total = n > 0 ? sum_of(from, incx, other, incy, n) : 0.0;
 
+    if (FAULT == FLOAT_CONTROL && n > 4)
+        flush_subnormals();
     if (FAULT == OVER_READ && n > 2 && incx == 1)
         scratch[0] = from[n];
     if (FAULT == UNALIGNED_BITS && n > 8 && (uintptr_t)x % 16 != 0)
         total += sum_of(from, incx, other, incy, 1) * 0x1p-50;
-    if (FAULT == FORK_FORGETS) {
+    if (FAULT == FORK_FORGETS || FAULT == FORK_WAITS) {
         static pid_t mine;
         if (!mine)
             mine = getpid();
+        while (FAULT == FORK_WAITS && mine != getpid())
+            pause();
         if (mine != getpid())
             total += 1.0;
     }

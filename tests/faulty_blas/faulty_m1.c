@@ -11,11 +11,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "cblas_arguments.h"
+
 enum {
-    ROW_MAJOR = 101,
-    COLUMN_MAJOR = 102,
-    NO_TRANSPOSE = 111,
-    CONJUGATE_TRANSPOSE = 113,
     ROW_KERNEL_COLUMNS = 6,
     BOUNDARY = 64
 };
@@ -52,36 +50,11 @@ static void multiply(const product *p, float *c, ptrdiff_t ldc)
         }
 }
 
-/* The number of the first argument that is wrong, counted as the CBLAS counts them; 0 if none is. */
-static int wrong_argument(int order, int transpose_a, int transpose_b, int m, int n, int k, int lda, int ldb, int ldc)
-{
-    int row_major = order == ROW_MAJOR, a_turned = transpose_a != NO_TRANSPOSE, b_turned = transpose_b != NO_TRANSPOSE;
-    int a_line = row_major != a_turned ? k : m, b_line = row_major != b_turned ? n : k, c_line = row_major ? n : m;
-
-    if (order != ROW_MAJOR && order != COLUMN_MAJOR)
-        return 1;
-    if (transpose_a < NO_TRANSPOSE || transpose_a > CONJUGATE_TRANSPOSE)
-        return 2;
-    if (transpose_b < NO_TRANSPOSE || transpose_b > CONJUGATE_TRANSPOSE)
-        return 3;
-    if (m < 0)
-        return 4;
-    if (n < 0)
-        return 5;
-    if (k < 0)
-        return 6;
-    if (lda < 1 || lda < a_line)
-        return 9;
-    if (ldb < 1 || ldb < b_line)
-        return 11;
-    return ldc < 1 || ldc < c_line ? 14 : 0;
-}
-
 void cblas_sgemm(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float *a, int lda,
                  const float *b, int ldb, float beta, float *c, int ldc)
 {
-    int wrong = wrong_argument(order, transpose_a, transpose_b, m, n, k, lda, ldb, ldc);
-    int row_major = order == ROW_MAJOR, a_turned = transpose_a != NO_TRANSPOSE, b_turned = transpose_b != NO_TRANSPOSE;
+    int wrong = wrong_gemm(order, transpose_a, transpose_b, m, n, k, lda, ldb, ldc);
+    int a_turned = turned(order, transpose_a), b_turned = turned(order, transpose_b);
     product p = {.m = m, .n = n, .k = k, .a = a, .b = b, .alpha = alpha, .beta = beta};
 
     if (wrong) {
@@ -90,11 +63,11 @@ void cblas_sgemm(int order, int transpose_a, int transpose_b, int m, int n, int 
     }
     if (m == 0 || n == 0 || ((alpha == 0.0f || k == 0) && beta == 1.0f))
         return;
-    p.a_row = row_major != a_turned ? lda : 1;
-    p.a_col = row_major != a_turned ? 1 : lda;
-    p.b_row = row_major != b_turned ? ldb : 1;
-    p.b_col = row_major != b_turned ? 1 : ldb;
-    if (!row_major) { /* the transposed product, row-major */
+    p.a_row = a_turned ? 1 : lda;
+    p.a_col = a_turned ? lda : 1;
+    p.b_row = b_turned ? 1 : ldb;
+    p.b_col = b_turned ? ldb : 1;
+    if (order == COLUMN_MAJOR) { /* the transposed product, row-major */
         p = (product){n, m, k, p.b_col, p.b_row, p.a_col, p.a_row, b, a, alpha, beta};
     }
     multiply(&p, c, ldc);

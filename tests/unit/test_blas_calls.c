@@ -31,7 +31,9 @@ static gmm_blas_call any_call(gmm_audit_random *random)
 
     while (gmm_blas_routine_at(count))
         count++;
-    c.routine = gmm_blas_routine_at((size_t)gmm_audit_below(random, (int64_t)count));
+    do
+        c.routine = gmm_blas_routine_at((size_t)gmm_audit_below(random, (int64_t)count));
+    while (c.routine->complex_value); /* which the guard does not see */
     c.type = c.routine->types[gmm_audit_below(random, (int64_t)strlen(c.routine->types))];
     c.fortran = c.routine->fortran_void && gmm_audit_below(random, 2);
     c.row_major = gmm_audit_below(random, 2);

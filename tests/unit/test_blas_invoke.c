@@ -166,6 +166,14 @@ enum {
         result[0] = (T)6.5;                                                                                            \
         result[1] = (T)7.5;                                                                                            \
     }                                                                                                                  \
+    static T _Complex value_##S(I n, const void *x, I incx, const void *y, I incy)                                     \
+    {                                                                                                                  \
+        const T pair[2] = {(T)6.5, (T)7.5};                                                                            \
+        T _Complex value;                                                                                              \
+        PUT(n), PUT(x), PUT(incx), PUT(y), PUT(incy);                                                                  \
+        memcpy(&value, pair, sizeof value);                                                                            \
+        return value;                                                                                                  \
+    }                                                                                                                  \
     static T norm_##S(I n, const void *x, I incx)                                                                      \
     {                                                                                                                  \
         PUT(n), PUT(x), PUT(incx);                                                                                     \
@@ -189,6 +197,11 @@ enum {
         AGAIN(COMPLEX "herk", rank_k_real_##S, false);                                                                 \
         rot_##S(n, p0, step0, p1, step1, alpha[0], beta[0]);                                                           \
         AGAIN(REAL "rot", rot_##S, false);                                                                             \
+        rot_##S(n, p0, step0, p1, step1, alpha[0], beta[0]);                                                           \
+        AGAIN(COMPLEX REAL "rot", rot_##S, false);                                                                     \
+        value_##S(n, p0, step0, p1, step1);                                                                            \
+        result = AGAIN(COMPLEX "dotc", value_##S, false);                                                              \
+        assert_true(result.value[0] == 6.5 && result.value[1] == 7.5);                                                 \
         dot_##S(n, p0, step0, p1, step1);                                                                              \
         assert_true(AGAIN(REAL "dot", dot_##S, false).value[0] == 5.5);                                                \
         dotc_##S(n, p0, step0, p1, step1, pair);                                                                       \
