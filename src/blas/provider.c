@@ -314,7 +314,8 @@ bool gmm_provider_takes(gmm_provider *provider, const gmm_provider_product *prod
             provider->info.classes_checked += verdict != GMM_PROVIDER_UNKNOWN;
             provider->info.classes_remedied += verdict == GMM_PROVIDER_REMEDIED;
             provider->info.classes_refused += verdict == GMM_PROVIDER_REFUSED;
-            if (*text && (!*provider->info.finding || verdict == GMM_PROVIDER_REFUSED))
+            if (*text &&
+                (!*provider->info.finding || (verdict == GMM_PROVIDER_REFUSED && provider->info.classes_refused == 1)))
                 memcpy(provider->info.finding, text, sizeof text);
             if (verdict == GMM_PROVIDER_REMEDIED)
                 provider->info.state = GMM_PROVIDER_STATE_REMEDIED;
