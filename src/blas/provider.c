@@ -124,12 +124,31 @@ static void set_key(gmm_provider *provider)
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
+/* Accelerate has its interface three times over, side by side. The newest is the one that is still mended. */
+static const struct {
+    const char *symbol;
+    bool fortran;
+    int32_t integer_bits;
+} newest[] = {
+    {"cblas_sgemm$NEWLAPACK$ILP64", false, 64},
+    {"cblas_sgemm$NEWLAPACK", false, 32},
+    {"sgemm$NEWLAPACK$ILP64", true, 64},
+    {"sgemm$NEWLAPACK", true, 32},
+};
+
 static gmm_status find_sgemm(gmm_provider *provider, const char *name)
 {
-    char type = 's';
     const gmm_blas_symbol_form *form;
+    char type;
 
     provider->routine = gmm_blas_routine_find("sgemm", &type);
+    for (size_t i = 0; i < sizeof newest / sizeof newest[0]; i++)
+        if ((provider->function = gmm_blas_raw_symbol(&provider->library, newest[i].symbol))) {
+            provider->fortran = newest[i].fortran;
+            provider->library.info.integer_bits = newest[i].integer_bits;
+            snprintf(provider->info.symbol, sizeof provider->info.symbol, "%s", newest[i].symbol);
+            return GMM_OK;
+        }
     provider->function = gmm_blas_function(&provider->library, provider->routine, 's', false);
     provider->fortran = !provider->function;
     if (provider->fortran)

@@ -26,9 +26,15 @@ enum {
     CLOBBERS   /* A is scaled in place */
 };
 
+#if defined(NAME)
+#define NAMED __asm__(NAME)
+#else
+#define NAMED
+#endif
+
 void SGEMM(const char *transpose_a, const char *transpose_b, const INTEGER *m, const INTEGER *n, const INTEGER *k,
            const float *alpha, float *a, const INTEGER *lda, const float *b, const INTEGER *ldb, const float *beta,
-           float *c, const INTEGER *ldc);
+           float *c, const INTEGER *ldc) NAMED;
 
 static float earlier;
 static int calls;

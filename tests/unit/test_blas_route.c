@@ -156,6 +156,7 @@ static void right_libraries_multiply(void **state)
     expect_good(built("faulty_none"), "cblas_sgemm");
     expect_good(built("route_none"), "sgemm_");
     expect_good(built("route_wide"), "sgemm_64_");
+    expect_good(built("route_newest"), "sgemm$NEWLAPACK$ILP64"); /* beside a dcopy with 32-bit integers */
 }
 
 /* Those of this machine: the ones that its own names find. Not MKL, which exits when a part of it is missing. */
