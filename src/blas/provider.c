@@ -215,10 +215,12 @@ static gmm_status open_one(const char *name, gmm_provider **result)
         known->next = providers;
         providers = known;
     }
-    if (known->info.state == GMM_PROVIDER_STATE_REFUSED)
-        return refuse(known);
-    *result = known;
-    return GMM_OK;
+    pthread_mutex_lock(&known->lock); /* a product may be adding to what is known */
+    status = known->info.state == GMM_PROVIDER_STATE_REFUSED ? refuse(known) : GMM_OK;
+    pthread_mutex_unlock(&known->lock);
+    if (!status)
+        *result = known;
+    return status;
 }
 
 /* The first of the known names that is good. MKL is left out: when a part of it is missing it ends the process. */
