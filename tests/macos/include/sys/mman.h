@@ -1,4 +1,4 @@
-/* sys/mman.h - what is needed of macOS's header of this name, to compile for it where it is not. */
+/* mman.h - what is needed of macOS's header of this name, to compile for it where it is not. */
 /* SPDX-License-Identifier: MIT */
 #ifndef GMM_MMAN_H
 #define GMM_MMAN_H

@@ -1,4 +1,4 @@
-/* sys/stat.h - what is needed of macOS's header of this name, to compile for it where it is not. */
+/* stat.h - what is needed of macOS's header of this name, to compile for it where it is not. */
 /* SPDX-License-Identifier: MIT */
 #ifndef GMM_STAT_H
 #define GMM_STAT_H

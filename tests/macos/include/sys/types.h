@@ -1,4 +1,4 @@
-/* sys/types.h - what is needed of macOS's header of this name, to compile for it where it is not. */
+/* types.h - what is needed of macOS's header of this name, to compile for it where it is not. */
 /* SPDX-License-Identifier: MIT */
 #ifndef GMM_TYPES_H
 #define GMM_TYPES_H

@@ -1,4 +1,4 @@
-/* sys/utsname.h - what is needed of macOS's header of this name, to compile for it where it is not. */
+/* utsname.h - what is needed of macOS's header of this name, to compile for it where it is not. */
 /* SPDX-License-Identifier: MIT */
 #ifndef GMM_UTSNAME_H
 #define GMM_UTSNAME_H
