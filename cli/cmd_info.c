@@ -14,15 +14,85 @@
 
 enum {
     OPTION_JSON = 256,
-    OPTION_CPU_MASK
+    OPTION_CPU_MASK,
+    OPTION_BLAS
 };
 
 static const struct option options[] = {
     {"json", no_argument, NULL, OPTION_JSON},
     {"cpu-mask", required_argument, NULL, OPTION_CPU_MASK},
+    {"blas", required_argument, NULL, OPTION_BLAS},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
+
+/* Have the context's BLAS checked for calls of all sizes: to explain a product is to check its class. */
+static void check_classes(const gmm_context *context)
+{
+    static const int64_t sizes[] = {24, 90, 150, 250, 450, 576};
+    float *memory = calloc(3 * 576 * 576, sizeof *memory);
+    char text[1024];
+
+    for (size_t i = 0; memory && i < 2 * (sizeof sizes / sizeof sizes[0]); i++) {
+        const int64_t size = sizes[i / 2], shape[] = {size, size}, turned[] = {1, size};
+        const gmm_array lhs = {.data = memory, .dtype = GMM_F32, .ndim = 2, .shape = shape};
+        const gmm_array rhs = {.data = memory + size * size,
+                               .dtype = GMM_F32,
+                               .ndim = 2,
+                               .shape = shape,
+                               .strides = i % 2 ? turned : NULL};
+        const gmm_product product = {.size = sizeof product, .lhs = &lhs, .rhs = &rhs};
+        if (gmm_explain(context, &product, text, sizeof text))
+            break;
+    }
+    free(memory);
+}
+
+static const char *provider_text(const gmm_provider_info *info)
+{
+    return info->classes_refused                        ? "broken by some classes of calls, which it is not used for"
+           : info->state == GMM_PROVIDER_STATE_REMEDIED ? "kept if C holds zeros, as it always does"
+                                                        : "kept";
+}
+
+static json_t *provider_json(const gmm_context *context)
+{
+    gmm_provider_info info;
+
+    if (!gmm_context_provider(context, &info))
+        return json_null();
+    check_classes(context);
+    gmm_context_provider(context, &info);
+    return json_pack("{s:o, s:o, s:s, s:o, s:i, s:s, s:i, s:i, s:i, s:o}", "path", json_text(info.library.path),
+                     "version", json_text(info.library.version), "build_id", info.build_id, "symbol",
+                     json_text(info.symbol), "integer_bits", info.library.integer_bits, "contract",
+                     provider_text(&info), "classes_checked", info.classes_checked, "classes_remedied",
+                     info.classes_remedied, "classes_refused", info.classes_refused, "finding",
+                     *info.finding ? json_text(info.finding) : json_null());
+}
+
+static void print_provider(const gmm_context *context)
+{
+    gmm_provider_info info;
+
+    if (!gmm_context_provider(context, &info))
+        return;
+    check_classes(context);
+    gmm_context_provider(context, &info);
+    char *path = escape_text(info.library.path), *version = escape_text(info.library.version);
+    printf("\nBLAS for dense f32 products of many rows (--blas)\n");
+    printf("  library   %s\n", path);
+    printf("  version   %s\n", *version ? version : "not told");
+    printf("  build-id  %s\n", *info.build_id ? info.build_id : "none");
+    printf("  function  %s, %d-bit integers\n", info.symbol, (int)info.library.integer_bits);
+    printf("  contract  %s\n", provider_text(&info));
+    printf("  checked   %d classes of calls: %d need zeros in C, %d are refused\n", (int)info.classes_checked,
+           (int)info.classes_remedied, (int)info.classes_refused);
+    if (*info.finding)
+        printf("  finding   %s\n", info.finding);
+    free(path);
+    free(version);
+}
 
 static json_t *numbers(const int32_t *values)
 {
@@ -100,6 +170,7 @@ static void print_info_json(const gmm_context *context, const char *cpu_mask)
     json_object_set_new(root, "formats", formats_json());
     json_object_set_new(root, "kernels", kernels_json(context));
     json_object_set_new(root, "blas", blas_json());
+    json_object_set_new(root, "provider", provider_json(context));
     print_json(root);
     free(model);
     free(system);
@@ -215,6 +286,7 @@ static void print_info(const gmm_context *context, const char *cpu_mask)
     print_kernels(context);
     printf("\n");
     print_blas();
+    print_provider(context);
     free(model);
     free(system);
 }
@@ -233,6 +305,9 @@ static int run(int argc, char **argv)
             break;
         case OPTION_CPU_MASK:
             wanted.cpu_mask = optarg;
+            break;
+        case OPTION_BLAS:
+            wanted.blas = optarg;
             break;
         case 'h':
             print_help(&cmd_info);
@@ -263,7 +338,7 @@ static int run(int argc, char **argv)
 
 const command cmd_info = {
     .name = "info",
-    .arguments = "[--json] [--cpu-mask WORDS]",
+    .arguments = "[--json] [--cpu-mask WORDS] [--blas LIBRARY]",
     .summary = "what this machine offers: the text to paste into a bug report",
     .help = "Show the version and build of the library, the CPU and its features, the mask\n"
             "and threads in force, the weight formats, the kernels (used, usable or not),\n"
@@ -272,6 +347,8 @@ const command cmd_info = {
             "  --json            print JSON\n"
             "  --cpu-mask WORDS  show what would be in use without these CPU features,\n"
             "                    separated by commas; 'all' leaves portable C\n"
+            "  --blas LIBRARY    load this BLAS ('auto': the first that is good), check it as\n"
+            "                    products would, and say what was found\n"
             "  -h, --help        show this text\n",
     .run = run,
 };

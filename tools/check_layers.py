@@ -14,11 +14,14 @@ MAY_INCLUDE = {
     "threads": {"base", "cpu"},
     "formats": {"base"},
     "kernels": {"base", "cpu", "formats"},
-    "core": {"base", "cpu", "threads", "formats", "kernels", "io"},
+    "core": {"base", "cpu", "threads", "formats", "kernels", "io", "blas"},
     "io": {"base", "formats"},
     "blas": {"base", "cpu"},
     "guard": {"base", "cpu", "blas"},
 }
+
+# Layer -> the only headers of it that other layers see, but for those named after it.
+DOORS = {"blas": ({"blas/provider.h"}, {"guard"})}
 
 # Folders of src/kernels that hold one instruction set each: they do not see one another, but what they build on.
 SHARED_KERNEL_FOLDERS = {"bodies"}
@@ -71,6 +74,9 @@ def check_library_include(path, name):
     if there[0] != here[0] and there[0] not in MAY_INCLUDE[here[0]]:
         allowed = ", ".join(sorted(MAY_INCLUDE[here[0]])) or "no other layer"
         return f"layer {here[0]} sees {allowed}"
+    door, exempt = DOORS.get(there[0], (None, ()))
+    if door and there[0] != here[0] and here[0] not in exempt and name not in door:
+        return f"layer {here[0]} sees only {', '.join(sorted(door))} of {there[0]}"
     if isa_folder(there) not in (None, isa_folder(here), BUILDS_ON.get(isa_folder(here))):
         return f"only files of src/kernels/{there[1]} may"
     return None

@@ -32,6 +32,32 @@ typedef struct gmm_blas_info {
  */
 GMM_API bool gmm_blas_at(size_t i, gmm_blas_info *info);
 
+/* ---- The library's own use of one ------------------------------------------------------------------------------- */
+
+/** Whether a BLAS keeps the part of its contract that products rely on. */
+typedef enum gmm_provider_state {
+    GMM_PROVIDER_STATE_GOOD = 1,
+    GMM_PROVIDER_STATE_REMEDIED =
+        2, /**< it reads C although beta is 0, and is right if C holds zeros, as it always does */
+    GMM_PROVIDER_STATE_REFUSED = 3
+} gmm_provider_state;
+
+/** The BLAS that a context was made with, and what was seen of it in this process so far. */
+typedef struct gmm_provider_info {
+    gmm_blas_info library;
+    char symbol[64];          /**< the function that is called: "cblas_sgemm", "sgemm_64_", ... */
+    char build_id[72];        /**< of the object that holds it, in hexadecimal; "" if it has none */
+    gmm_provider_state state; /**< never REFUSED in a context */
+    int32_t classes_checked;  /**< classes of calls met so far: layout, sizes, alignment */
+    int32_t classes_remedied;
+    int32_t classes_refused; /**< these are multiplied by the native kernels */
+    char finding[512];       /**< the gravest, in words; "" if there is none */
+} gmm_provider_info;
+
+/** Say which BLAS a context (NULL: the default one) uses. False if none, or if info is NULL; then nothing is written.
+ * Any threads. */
+GMM_API bool gmm_context_provider(const gmm_context *context, gmm_provider_info *info);
+
 /* ---- The audit --------------------------------------------------------------------------------------------------- */
 
 /** What a case showed, the gravest first. */

@@ -39,18 +39,19 @@ GMM_API const char *gmm_version(void);
 /** What a call answers. Values are pinned: new ones are appended, none is reused. */
 typedef enum gmm_status {
     GMM_OK = 0,
-    GMM_ERR_NULL = 1,      /**< a required pointer is NULL */
-    GMM_ERR_SHAPE = 2,     /**< ranks, sizes or strides do not fit together */
-    GMM_ERR_DTYPE = 3,     /**< an element type that this operand may not have */
-    GMM_ERR_INDEX = 4,     /**< a gather index outside [0, number of matrices) */
-    GMM_ERR_FORMAT = 5,    /**< unknown mode, or a group_size or bits that the mode does not have */
-    GMM_ERR_OVERLAP = 6,   /**< the output shares memory with an operand or with itself */
-    GMM_ERR_SIZE = 7,      /**< a size or an offset that does not fit in 64 bits */
-    GMM_ERR_MEMORY = 8,    /**< no memory for scratch */
-    GMM_ERR_ARGUMENT = 9,  /**< an option, flag or name with no meaning here */
-    GMM_ERR_CPU = 10,      /**< GMM_CPU_MASK or cpu_mask holds an unknown word */
-    GMM_ERR_FILE = 11,     /**< the system refused to open, read, write or rename a file */
-    GMM_ERR_MALFORMED = 12 /**< a file's contents break its format */
+    GMM_ERR_NULL = 1,       /**< a required pointer is NULL */
+    GMM_ERR_SHAPE = 2,      /**< ranks, sizes or strides do not fit together */
+    GMM_ERR_DTYPE = 3,      /**< an element type that this operand may not have */
+    GMM_ERR_INDEX = 4,      /**< a gather index outside [0, number of matrices) */
+    GMM_ERR_FORMAT = 5,     /**< unknown mode, or a group_size or bits that the mode does not have */
+    GMM_ERR_OVERLAP = 6,    /**< the output shares memory with an operand or with itself */
+    GMM_ERR_SIZE = 7,       /**< a size or an offset that does not fit in 64 bits */
+    GMM_ERR_MEMORY = 8,     /**< no memory for scratch */
+    GMM_ERR_ARGUMENT = 9,   /**< an option, flag or name with no meaning here */
+    GMM_ERR_CPU = 10,       /**< GMM_CPU_MASK or cpu_mask holds an unknown word */
+    GMM_ERR_FILE = 11,      /**< the system refused to open, read, write or rename a file */
+    GMM_ERR_MALFORMED = 12, /**< a file's contents break its format */
+    GMM_ERR_BLAS = 13       /**< a BLAS that cannot be loaded, has no sgemm, or breaks its contract */
 } gmm_status;
 
 /** One English line for a status; never NULL, also for values that do not exist. */
@@ -157,6 +158,13 @@ typedef struct gmm_context_options {
     gmm_parallel_for *parallel_for; /**< NULL: OpenMP */
     void *parallel_for_user;
     gmm_arithmetic arithmetic; /**< 0: f32. Never an error where a product has no such sums: those are f32 */
+    /**
+     * NULL: none. Else a BLAS that multiplies what the outer kernels would of dense products of f32 by f32: groups of
+     * more than 8 rows, at least 2 columns. A path, a name for the dynamic loader, or "auto": the first of the names of
+     * gmm_blas_at that is good. Never the default, for a result then depends on more than its operands:
+     * docs/numerics.md.
+     */
+    const char *blas;
 } gmm_context_options;
 
 /**
@@ -167,8 +175,15 @@ typedef struct gmm_context_options {
  * build on it. It is read once. An unknown word in it is reported by every call that needs a CPU feature set, so that a
  * typing error cannot go unnoticed.
  *
- * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_ARGUMENT (size, threads < 0, arithmetic); GMM_ERR_CPU; GMM_ERR_MEMORY. On error
- * *context is not written.
+ * A BLAS is loaded into this process, for good, and checked here with small calls, in milliseconds: once for each build
+ * (by its build-id, else by path, size and time). If it fails, that is GMM_ERR_BLAS and the finding is the detail,
+ * unless zeroing C is a proven remedy, which every call does. Each class of calls (layout, sizes, alignment) is checked
+ * before its first call, during gmm_run or gmm_explain; a class that fails is left to the native kernels, and
+ * gmm_explain says so. So a BLAS is never the reason that a product fails. A library that crashes or exits when it is
+ * loaded or called takes the process with it: `gathermm audit` asks in processes of its own.
+ *
+ * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_ARGUMENT (size, threads < 0, arithmetic); GMM_ERR_CPU; GMM_ERR_MEMORY;
+ * GMM_ERR_BLAS. On error *context is not written.
  */
 GMM_API gmm_status gmm_context_create(const gmm_context_options *options, gmm_context **context);
 

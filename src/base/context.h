@@ -12,7 +12,8 @@ struct gmm_context {
     gmm_parallel_for *parallel_for;
     void *parallel_for_user;
     gmm_pool *pool;
-    gmm_arithmetic arithmetic; /* never DEFAULT */
+    gmm_arithmetic arithmetic;     /* never DEFAULT */
+    struct gmm_provider *provider; /* a BLAS, or NULL; not the context's to free */
 };
 
 /* Working memory for calls with this context (NULL: the default one). */

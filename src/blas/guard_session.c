@@ -17,8 +17,16 @@
 #include "blas/guard_state.h"
 #include "gathermm/guard.h"
 
+/* Those of the loader that take the guard's object. */
+#if defined(__APPLE__)
+static const char *const loader_variables[] = {"DYLD_INSERT_LIBRARIES"};
+#else
+static const char *const loader_variables[] = {"LD_AUDIT", "LD_PRELOAD"};
+#endif
+
 enum {
-    VARIABLES = 3
+    LOADER_VARIABLES = sizeof loader_variables / sizeof loader_variables[0],
+    VARIABLES = LOADER_VARIABLES + 1
 };
 
 struct gmm_guard {
@@ -111,9 +119,9 @@ static gmm_status prepare(gmm_guard *guard, const gmm_guard_options *options)
         return status;
     guard->state->version = GMM_GUARD_VERSION;
     guard->state->sample = options && options->sample ? options->sample : 1;
-    guard->variables[0] = variable("LD_AUDIT", object, true);
-    guard->variables[1] = variable("LD_PRELOAD", object, true);
-    guard->variables[2] = variable(GMM_GUARD_VARIABLE, guard->state_path, false);
+    for (int i = 0; i < LOADER_VARIABLES; i++)
+        guard->variables[i] = variable(loader_variables[i], object, true);
+    guard->variables[LOADER_VARIABLES] = variable(GMM_GUARD_VARIABLE, guard->state_path, false);
     for (int i = 0; i < VARIABLES; i++)
         if (!guard->variables[i])
             return gmm_fail(GMM_ERR_MEMORY, "no memory for a guard");

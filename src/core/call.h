@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/array.h"
+#include "blas/provider.h"
 #include "core/weights.h"
 #include "formats/format.h"
 #include "kernels/kernel.h"
@@ -66,6 +67,7 @@ typedef struct gmm_group_of_rows {
     int64_t matrix; /* flat number in rhs */
     int64_t first;  /* position in gmm_plan.order of the first of its products */
     int64_t rows;   /* products * m */
+    bool blas;      /* multiplied by the context's BLAS, and in no item */
 } gmm_group_of_rows;
 
 /* A piece of work for one thread: some rows of a group times some columns. If not by the outer body, by dot where
@@ -100,11 +102,20 @@ typedef struct gmm_plan {
     int64_t few_rows;   /* groups of more rows go to the outer body; at most GMM_MOST_FEW_ROWS */
     int64_t outer_rows; /* the most rows of an outer item */
     int32_t workers;
+    gmm_provider *provider; /* NULL: no group is for a BLAS */
+    bool blas_transposes;   /* rhs as the BLAS is to take it: stored (n, k), not (k, n) */
+    int64_t blas_ld;        /* and the distance of its rows */
+    int64_t blas_rows;      /* the most rows of a call */
+    int64_t blas_groups;    /* how many groups are multiplied by it */
+    int64_t blas_left;      /* and how many were refused for the class of their calls */
 } gmm_plan;
 
 /* Check the indices, group the rows by matrix, choose kernels, cut the work. GMM_ERR_INDEX, GMM_ERR_MEMORY,
  * GMM_ERR_CPU. */
 gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_arena *arena, gmm_plan *plan);
+
+/* Which groups are for the context's BLAS: blas_route.c. plan->few_rows is known. */
+void gmm_plan_blas(const gmm_context *context, const gmm_call *call, gmm_plan *plan);
 
 /* The elements of K that the outer body takes at a time, unless the weights are prepared: a multiple of 128. */
 int64_t gmm_block_of(int64_t k, bool dot);

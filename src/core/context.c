@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "blas/provider.h"
 #include "cpu/cpu.h"
 
 /* What NULL contexts use. */
@@ -41,28 +42,32 @@ static gmm_status take_arithmetic(gmm_arithmetic arithmetic, gmm_context *contex
 gmm_status gmm_context_create(const gmm_context_options *options, gmm_context **context)
 {
     gmm_context made = {.arithmetic = GMM_ARITHMETIC_F32};
-    const size_t size_before = offsetof(gmm_context_options, arithmetic);
+    const size_t before_arithmetic = offsetof(gmm_context_options, arithmetic);
+    const size_t before_blas = offsetof(gmm_context_options, blas);
     gmm_status status;
     uint32_t features;
 
     if (!context)
         return gmm_fail(GMM_ERR_NULL, "context is NULL");
     if (options) {
-        if (options->size != sizeof *options && options->size != size_before)
-            return gmm_fail(GMM_ERR_ARGUMENT, "options->size is %zu; this library knows %zu and %zu", options->size,
-                            size_before, sizeof *options);
+        if (options->size != sizeof *options && options->size != before_blas && options->size != before_arithmetic)
+            return gmm_fail(GMM_ERR_ARGUMENT, "options->size is %zu; this library knows %zu, %zu and %zu",
+                            options->size, before_arithmetic, before_blas, sizeof *options);
         if (options->threads < 0)
             return gmm_fail(GMM_ERR_ARGUMENT, "threads is %" PRId32 "; it may be 0 (default) or more",
                             options->threads);
         if ((status = gmm_cpu_parse_mask(options->cpu_mask, "cpu_mask", &made.cpu_mask)))
             return status;
-        if (options->size == sizeof *options && (status = take_arithmetic(options->arithmetic, &made)))
+        if (options->size >= before_blas && (status = take_arithmetic(options->arithmetic, &made)))
             return status;
         made.threads = options->threads;
         made.parallel_for = options->parallel_for;
         made.parallel_for_user = options->parallel_for_user;
     }
     if ((status = gmm_cpu_usable(&made, &features)))
+        return status;
+    if (options && options->size == sizeof *options && options->blas &&
+        (status = gmm_provider_open(options->blas, &made.provider)))
         return status;
 
     gmm_context *result = malloc(sizeof *result);
@@ -75,6 +80,14 @@ gmm_status gmm_context_create(const gmm_context_options *options, gmm_context **
     *result = made;
     *context = result;
     return GMM_OK;
+}
+
+bool gmm_context_provider(const gmm_context *context, gmm_provider_info *info)
+{
+    if (!context || !context->provider || !info)
+        return false;
+    gmm_provider_describe(context->provider, info);
+    return true;
 }
 
 void gmm_context_destroy(gmm_context *context)

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/context.h"
 #include "base/error.h"
@@ -60,6 +61,27 @@ static void arithmetic_text(const gmm_context *context, const gmm_call *call, co
         snprintf(text, size, "f32");
 }
 
+/* Which BLAS, and what it multiplies; nothing if the context has none. */
+static void blas_text(const gmm_context *context, const gmm_plan *plan, char *text, size_t size)
+{
+    gmm_provider_info info;
+
+    if (!gmm_context_provider(context, &info))
+        return;
+    int length = snprintf(text, size, "BLAS: %s for %" PRId64 " matrices, by %s of %s (%s%s)%s", info.symbol,
+                          plan->blas_groups, info.library.version[0] ? info.library.version : "a library",
+                          info.library.path, info.build_id[0] ? "build-id " : "no build-id", info.build_id,
+                          info.state == GMM_PROVIDER_STATE_REMEDIED ? "; C zeroed as a remedy" : "");
+    if (length < 0 || (size_t)length >= size)
+        return;
+    if (plan->blas_left > 0)
+        length += snprintf(text + length, size - (size_t)length, "; refused for %" PRId64, plan->blas_left);
+    if (*info.finding && (size_t)length < size)
+        length += snprintf(text + length, size - (size_t)length, "; %s", info.finding);
+    if ((size_t)length < size)
+        snprintf(text + length, size - (size_t)length, "\n");
+}
+
 static void plan_text(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, char *text,
                       size_t text_size)
 {
@@ -83,7 +105,7 @@ static void plan_text(const gmm_context *context, const gmm_call *call, const gm
              call->dot ? "K (dot layout)" : "N (outer layout)", call->prepared ? ", prepared" : "", plan->group_count,
              call->rhs_indices.matrices, bytes_text(matrix_bytes(call), one, sizeof one),
              bytes_text(matrix_bytes(call) * (double)plan->group_count, all, sizeof all), arithmetic, few->name,
-             plan->group_count - outer_groups, many->name, outer_groups, most,
+             plan->group_count - outer_groups - plan->blas_groups, many->name, outer_groups, most,
              plan->int8                                       ? "none"
              : plan->decoder                                  ? plan->decoder->name
              : !call->quantized && call->rhs.dtype == GMM_F32 ? "none"
@@ -108,6 +130,8 @@ gmm_status gmm_explain(const gmm_context *context, const gmm_product *product, c
     status = gmm_plan_make(context, &call, arena, &plan);
     if (!status)
         plan_text(context, &call, &plan, text, text_size);
+    if (!status)
+        blas_text(context, &plan, text + strlen(text), text_size - strlen(text));
     gmm_fp_leave(saved);
     gmm_arena_end(gmm_context_pool(context), arena);
     return status;

@@ -160,20 +160,24 @@ static int64_t most_few_rows(const gmm_call *call, const gmm_plan *plan)
 
 static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm_arena *arena, gmm_plan *plan)
 {
-    double work = (double)call->products * (double)call->m * (double)call->n * (double)call->k;
+    double native_rows = 0;
+    for (int64_t g = 0; g < plan->group_count; g++)
+        native_rows += plan->groups[g].blas ? 0 : (double)plan->groups[g].rows;
+    double work = native_rows * (double)call->n * (double)call->k;
     double workers = work / WORK_PER_THREAD;
     int32_t threads = gmm_context_threads(context);
     int64_t rows = (plan->int8 ? OUTER_CODES : OUTER_FLOATS) / (call->k > 0 ? call->k : 1), items = 0;
 
     plan->workers = workers >= threads ? threads : workers < 1 ? 1 : (int32_t)workers;
-    plan->few_rows = most_few_rows(call, plan);
     plan->outer_rows = rows < LEAST_OUTER_ROWS ? LEAST_OUTER_ROWS : rows > MOST_OUTER_ROWS ? MOST_OUTER_ROWS : rows;
 
     /* Twice the same walk: first to count, then to fill. One thread needs no pieces. */
     double all_pieces = plan->workers > 1 ? (double)ITEMS_PER_THREAD * plan->workers : 0;
     for (int pass = 0; pass < 2; pass++) {
-        double left = (double)call->products * (double)call->m;
+        double left = native_rows;
         for (int64_t g = 0; g < plan->group_count; g++) {
+            if (plan->groups[g].blas)
+                continue;
             int64_t made = cut(call, plan, &plan->groups[g], all_pieces * (double)plan->groups[g].rows / left);
             left -= (double)plan->groups[g].rows;
             items += pass == 0 ? made : 0;
@@ -200,5 +204,7 @@ gmm_status gmm_plan_make(const gmm_context *context, const gmm_call *call, gmm_a
         return GMM_OK;
     if ((status = group_rows(call, arena, plan)))
         return status;
+    plan->few_rows = most_few_rows(call, plan);
+    gmm_plan_blas(context, call, plan);
     return cut_work(context, call, arena, plan);
 }

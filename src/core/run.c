@@ -397,10 +397,11 @@ gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const 
 {
     run_job job = {.call = call, .plan = plan, .out = out};
     bool has_outer = plan->outer_items > 0, has_dot = plan->outer_items < plan->item_count, overflow = false;
-    int64_t dot = 0, floats = 0;
+    int64_t dot = 0, floats = 0, blas_floats = 0;
+    float *blas = NULL;
     outer_layout outer = {0};
 
-    if (plan->item_count == 0)
+    if (plan->item_count == 0 && plan->blas_groups == 0)
         return GMM_OK;
     if (call->k > 0 && plan->int8)
         overflow = gmm_run_int8_scratch(call, plan, &dot);
@@ -416,6 +417,12 @@ gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const 
                         plan->workers);
     if (call->k > 0 && plan->int8 && !gmm_run_int8_round(context, &job, arena))
         return gmm_fail(GMM_ERR_MEMORY, "no memory to round lhs: k is %" PRId64, call->k);
-    gmm_parallel(context, plan->workers, work, &job);
+    if (plan->blas_groups > 0 &&
+        (gmm_run_blas_scratch(call, plan, &blas_floats) || !(blas = gmm_arena_take(arena, blas_floats, sizeof(float)))))
+        return gmm_fail(GMM_ERR_MEMORY, "no memory for a BLAS: k is %" PRId64 ", n is %" PRId64, call->k, call->n);
+    if (plan->item_count > 0)
+        gmm_parallel(context, plan->workers, work, &job);
+    if (plan->blas_groups > 0)
+        gmm_run_blas(&job, blas);
     return GMM_OK;
 }

@@ -138,6 +138,14 @@ bool gmm_run_sweep_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *
 
 void gmm_run_sweep_item(const run_job *job, const gmm_item *item, float *scratch);
 
+/* ---- groups for a BLAS: blas_route.c ---------------------------------------------------------------------------- */
+
+/* Floats of scratch for all of them. True when that overflows. */
+bool gmm_run_blas_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats);
+
+/* All groups that are for it, one call after another. */
+void gmm_run_blas(const run_job *job, float *scratch);
+
 /* ---- int8 sums: run_int8.c --------------------------------------------------------------------------------------- */
 
 /* Floats of scratch for an item. True when that overflows. */

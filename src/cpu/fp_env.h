@@ -7,6 +7,8 @@
 #ifndef GMM_FP_ENV_H
 #define GMM_FP_ENV_H
 
+#include <stdbool.h>
+
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 
@@ -23,6 +25,12 @@ static inline gmm_fp_env gmm_fp_enter(void)
 static inline void gmm_fp_leave(gmm_fp_env saved)
 {
     _mm_setcsr(saved);
+}
+
+/* Exception flags aside. */
+static inline bool gmm_fp_is_default(void)
+{
+    return (_mm_getcsr() & 0xffc0) == 0x1f80;
 }
 #else
 #include <fenv.h>
@@ -41,6 +49,12 @@ static inline gmm_fp_env gmm_fp_enter(void)
 static inline void gmm_fp_leave(gmm_fp_env saved)
 {
     fesetenv(&saved);
+}
+
+/* As far as C can tell. */
+static inline bool gmm_fp_is_default(void)
+{
+    return fegetround() == FE_TONEAREST;
 }
 #endif
 

@@ -9,14 +9,34 @@ typedef struct reader {
     int word, number;
     int integer_bits;
     bool fortran;
+#if defined(__APPLE__) && defined(__aarch64__)
+    size_t stack_bytes; /* there arguments on the stack take their own size, not eight bytes: as in blas_invoke.c */
+#endif
 } reader;
+
+/* The next argument of `bytes` bytes; what lies above them is not to be looked at. */
+static intptr_t next_word(reader *r, size_t bytes)
+{
+#if defined(__APPLE__) && defined(__aarch64__)
+    enum {
+        REGISTERS = 8
+    };
+    intptr_t value = 0;
+
+    if (r->word >= REGISTERS) {
+        r->stack_bytes = (r->stack_bytes + bytes - 1) / bytes * bytes;
+        memcpy(&value, (const char *)&r->arguments->words[REGISTERS] + r->stack_bytes, bytes);
+        r->stack_bytes += bytes;
+        return value;
+    }
+#endif
+    (void)bytes;
+    return r->arguments->words[r->word++];
+}
 
 static const void *next_pointer(reader *r)
 {
-    const void *pointer;
-
-    memcpy(&pointer, &r->arguments->words[r->word++], sizeof pointer);
-    return pointer;
+    return (const void *)next_word(r, sizeof(void *));
 }
 
 static int64_t next_integer(reader *r)
@@ -25,7 +45,7 @@ static int64_t next_integer(reader *r)
     int32_t narrow;
 
     if (!r->fortran) {
-        wide = r->arguments->words[r->word++];
+        wide = next_word(r, (size_t)r->integer_bits / 8);
         return r->integer_bits == 64 ? wide : (int32_t)wide;
     }
     const void *at = next_pointer(r);
@@ -48,7 +68,7 @@ static char next_flag(reader *r)
         letter = *(const char *)next_pointer(r);
         return letter >= 'a' && letter <= 'z' ? (char)(letter - 'a' + 'A') : letter;
     }
-    int32_t number = (int32_t)r->arguments->words[r->word++];
+    int32_t number = (int32_t)next_word(r, sizeof(int32_t));
     for (const char *l = letters; *l; l += 2)
         if ((unsigned char)l[0] == number)
             return l[1];
@@ -99,7 +119,7 @@ bool gmm_guard_decode(const gmm_guard_slot *slot, const gmm_guard_arguments *arg
         int32_t order;
         switch (*a) {
         case 'o':
-            order = slot->fortran ? 102 : (int32_t)arguments->words[r.word++];
+            order = slot->fortran ? 102 : (int32_t)next_word(&r, sizeof(int32_t));
             if (order != 101 && order != 102)
                 return false;
             call->row_major = order == 101;

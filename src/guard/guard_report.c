@@ -10,7 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#if defined(__APPLE__)
+#include <crt_externs.h>
+#include <pthread.h>
+#else
 #include <sys/syscall.h>
+#endif
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -144,13 +149,32 @@ static void print_command(int file)
     dprintf(file, "  command  %.*s\n", length > 0 ? (int)length - 1 : 0, words);
 }
 
+static long thread_number(void)
+{
+#if defined(__APPLE__)
+    uint64_t number = 0;
+
+    pthread_threadid_np(NULL, &number);
+    return (long)number;
+#else
+    return (long)syscall(SYS_gettid);
+#endif
+}
+
 /* Variables that decide which BLAS is loaded and how it works. */
 static void print_variables(int file)
 {
-    static const char *const prefixes[] = {"OPENBLAS_", "BLIS_",  "MKL_", "OMP_", "GOMP_",     "KMP_",
-                                           "GOTO_",     "ATLAS_", "LD_",  "GMM_", "GATHERMM_", "GLIBC_TUNABLES"};
+    static const char *const prefixes[] = {"OPENBLAS_", "BLIS_", "MKL_",      "OMP_",          "GOMP_",
+                                           "KMP_",      "GOTO_", "ATLAS_",    "LD_",           "DYLD_",
+                                           "VECLIB_",   "GMM_",  "GATHERMM_", "GLIBC_TUNABLES"};
 
-    for (char **v = environ; v && *v; v++)
+#if defined(__APPLE__)
+    char **variables = *_NSGetEnviron(); /* libraries have no environ there */
+#else
+    char **variables = environ;
+#endif
+
+    for (char **v = variables; v && *v; v++)
         for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
             if (!strncmp(*v, prefixes[i], strlen(prefixes[i])))
                 dprintf(file, "  %s\n", *v);
@@ -173,7 +197,7 @@ static void print_environment(int file, const gmm_guard_report *r, const char *p
                 *library->info.version ? library->info.version : "not told", (int)r->watch->integer_bits,
                 gmm_blas_get_threads(library));
     print_command(file);
-    dprintf(file, "  process  %ld, thread %ld\n", (long)getpid(), (long)syscall(SYS_gettid));
+    dprintf(file, "  process  %ld, thread %ld\n", (long)getpid(), thread_number());
     print_processor(file);
     if (uname(&system) == 0)
         dprintf(file, "  system   %s %s %s\n", system.sysname, system.release, system.machine);

@@ -3,10 +3,22 @@
 #ifndef GMM_GUARD_SLOTS_H
 #define GMM_GUARD_SLOTS_H
 
+#if !defined(__APPLE__)
 #include <link.h>
+#endif
 #include <stdatomic.h>
 
 #include "blas/blas_call.h"
+
+#if defined(__APPLE__)
+/* What of the loader's entry of an object is looked at. */
+struct link_map {
+    const char *l_name;
+};
+
+/* Say which routine each slot is: guard_interpose.c. */
+void gmm_guard_fill_slots(void);
+#endif
 
 /*
  * The guard is loaded into a program twice, from one file. As LD_AUDIT it lies in a namespace of its own, with its own

@@ -12,8 +12,16 @@
 
 #include "guard/guard_slots.h"
 
-gmm_guard_slot gmm_guard_slots[GMM_GUARD_SLOTS];
 _Atomic uint32_t gmm_guard_slots_missing, gmm_guard_connected;
+
+bool gmm_guard_returns_number(const gmm_blas_routine *routine)
+{
+    return routine->sum == GMM_SUM_NRM2 || routine->sum == GMM_SUM_ASUM ||
+           (routine->sum == GMM_SUM_DOT && routine->fortran_void);
+}
+
+#if !defined(__APPLE__) /* there guard_interpose.c has a function for each name */
+gmm_guard_slot gmm_guard_slots[GMM_GUARD_SLOTS];
 
 #define STUB(kind, type, number)                                                                                       \
     static type kind##_stub_##number(intptr_t a, intptr_t b, intptr_t c, intptr_t d, intptr_t e, intptr_t f,           \
@@ -80,12 +88,6 @@ gmm_blas_any_function *gmm_guard_stub(size_t slot)
     return stubs[slot];
 }
 
-bool gmm_guard_returns_number(const gmm_blas_routine *routine)
-{
-    return routine->sum == GMM_SUM_NRM2 || routine->sum == GMM_SUM_ASUM ||
-           (routine->sum == GMM_SUM_DOT && routine->fortran_void);
-}
-
 const struct link_map *gmm_guard_own_object(void)
 {
     static const char place;
@@ -94,3 +96,4 @@ const struct link_map *gmm_guard_own_object(void)
 
     return dladdr1(&place, &info, &object, RTLD_DL_LINKMAP) ? object : NULL;
 }
+#endif

@@ -58,6 +58,13 @@ static void open_state(void)
     atomic_fetch_add(&gmm_guard_shared->processes, 1);
 }
 
+#if defined(__APPLE__)
+__attribute__((constructor)) static void begin(void)
+{
+    gmm_guard_fill_slots();
+    open_state();
+}
+#else
 /* In the copy among the program's libraries: the other one must have been there before. */
 __attribute__((constructor)) static void begin(void)
 {
@@ -71,6 +78,7 @@ __attribute__((constructor)) static void begin(void)
         stop("the loader did not take libgathermm_guard.so as LD_AUDIT: no call could be watched");
     open_state();
 }
+#endif
 
 /* ---- memory that is kept ----------------------------------------------------------------------------------------- */
 
@@ -450,7 +458,7 @@ static returned watch(size_t number, const gmm_guard_arguments *arguments, bool 
 
     if (!slot->real)
         stop("a BLAS function was called that was never bound");
-    if (outer && frame < outer)
+    if ((outer && frame < outer) || !atomic_load_explicit(&slot->ready, memory_order_acquire))
         return call_real(slot, arguments, gives_number);
     int error = errno;
     gmm_fp_env environment = gmm_fp_enter(); /* what is compared raises flags, and must not trap */

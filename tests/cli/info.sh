@@ -19,3 +19,11 @@ echo "[$?]"
 gathermm info --cpu-mask warp 2>&1 | grep -o 'cpu-mask.*warp'
 gathermm info --cpu-mask warp >/dev/null 2>&1
 echo "[$?]"
+faulty=$(dirname "$(realpath "$(command -v gathermm)")")/faulty/libfaulty
+gathermm info --blas "${faulty}_none.so" | sed -n '/(--blas)/,$p' | sed 's|/.*/||' | grep -v build-id
+gathermm info --blas "${faulty}_stale_large.so" | grep -E '^  (contract|checked)'
+gathermm info --json --blas "${faulty}_none.so" | python3 -c 'import json, sys; print(*json.load(sys.stdin)["provider"])'
+gathermm info --blas "${faulty}_inaccurate.so" 2>&1 | grep -o 'refused: cblas_sgemm is wrong'
+gathermm info --blas "${faulty}_inaccurate.so" >/dev/null 2>&1
+echo "[$?]"
+gathermm info --blas /no/such.so 2>&1

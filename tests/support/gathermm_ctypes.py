@@ -59,7 +59,8 @@ class CQuantizeOptions(ctypes.Structure):
 
 class CContextOptions(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t), ("threads", ctypes.c_int32), ("cpu_mask", ctypes.c_char_p),
-                ("parallel_for", ctypes.c_void_p), ("parallel_for_user", ctypes.c_void_p), ("arithmetic", ctypes.c_int)]
+                ("parallel_for", ctypes.c_void_p), ("parallel_for_user", ctypes.c_void_p), ("arithmetic", ctypes.c_int),
+                ("blas", ctypes.c_char_p)]
 
 
 ARITHMETIC_INT8 = 2
