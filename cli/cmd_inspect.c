@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "checkpoint.h"
+#include "shard_set.h"
 #include "command.h"
 #include "json_file.h"
 #include "output.h"

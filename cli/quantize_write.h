@@ -3,7 +3,7 @@
 #ifndef GMM_QUANTIZE_WRITE_H
 #define GMM_QUANTIZE_WRITE_H
 
-#include "checkpoint.h"
+#include "shard_set.h"
 #include "quantize_plan.h"
 
 /* What a finished run tells besides its plan. */

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "checkpoint.h"
+#include "shard_set.h"
 #include "command.h"
 #include "output.h"
 #include "stop_signals.h"
