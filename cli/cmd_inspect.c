@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "checkpoint.h"
 #include "command.h"
 #include "json_file.h"
 #include "output.h"
+#include "shard_set.h"
 
 enum {
     OPTION_JSON = 256,

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "checkpoint.h"
+#include "shard_set.h"
 
 /* Patterns of one option, and whether each matched a tensor. */
 typedef struct pattern_list {

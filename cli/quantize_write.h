@@ -3,8 +3,8 @@
 #ifndef GMM_QUANTIZE_WRITE_H
 #define GMM_QUANTIZE_WRITE_H
 
-#include "checkpoint.h"
 #include "quantize_plan.h"
+#include "shard_set.h"
 
 /* What a finished run tells besides its plan. */
 typedef struct quantize_outcome {

@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "checkpoint.h"
 #include "command.h"
 #include "output.h"
+#include "shard_set.h"
 
 /* Files begun and neither published nor abandoned: a command that ends for lack of memory leaves none. */
 static whole_file *open_files[8];

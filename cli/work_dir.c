@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "checkpoint.h"
 #include "command.h"
 #include "output.h"
+#include "shard_set.h"
 #include "stop_signals.h"
 
 static char *path;

@@ -16,6 +16,7 @@ MAY_INCLUDE = {
     "kernels": {"base", "cpu", "formats"},
     "core": {"base", "cpu", "threads", "formats", "kernels", "io", "blas"},
     "io": {"base", "formats"},
+    "checkpoint": {"base", "cpu", "formats", "io"},
     "blas": {"base", "cpu"},
     "guard": {"base", "cpu", "blas"},
 }
@@ -29,7 +30,7 @@ BUILDS_ON = {"avx512vnni": "avx512"}
 
 # System headers that only some places may use: a folder's need of them is a decision, not an accident.
 RESTRICTED = {
-    "jansson.h": {"src/io", "cli", "examples"},
+    "jansson.h": {"src/io", "src/checkpoint", "cli", "examples"},
     "omp.h": {"src/threads", "src/core"},
     "dlfcn.h": {"src/blas", "src/guard", "examples"},
     "immintrin.h": {"src/kernels/avx2", "src/kernels/avx512", "src/kernels/avx512bf16", "src/kernels/avx512vnni",

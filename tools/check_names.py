@@ -117,6 +117,10 @@ def main():
               and p.stem != "check_list"]
     check_plugins("src/blas/check_list.h", "CHECK", "gmm_blas_check", checks,
                   lambda stem: "gmm_" + stem, lambda stem: stem.removeprefix("check_"))
+    families = [p for p in files if p.suffix == ".c" and p.parent == ROOT / "src/checkpoint"
+                and p.stem.startswith("family_")]
+    check_plugins("src/checkpoint/family_list.h", "FAMILY", "gmm_family", families,
+                  lambda stem: "gmm_" + stem, lambda stem: stem.removeprefix("family_"))
     check_plugins("cli/command_list.h", "COMMAND", "command", commands,
                   lambda stem: stem, lambda stem: stem.removeprefix("cmd_"))
     check_unique_names(files)

@@ -1,7 +1,7 @@
-/* checkpoint.h - the tensors of a safetensors file, or of a directory of shards with its config.json. */
+/* shard_set.h - the tensors of a safetensors file, or of a directory of shards with its config.json. */
 /* SPDX-License-Identifier: MIT */
-#ifndef GMM_CHECKPOINT_H
-#define GMM_CHECKPOINT_H
+#ifndef GMM_SHARD_SET_H
+#define GMM_SHARD_SET_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
-/* checkpoint.c - see checkpoint.h. */
+/* shard_set.c - see shard_set.h. */
 /* SPDX-License-Identifier: MIT */
-#include "checkpoint.h"
+#include "shard_set.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,0 +1,87 @@
+/* family.c - the list of families, and what they share. */
+/* SPDX-License-Identifier: MIT */
+#include "checkpoint/family.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+
+#define FAMILY(name) &name,
+const gmm_family *const gmm_families[] = {
+#include "checkpoint/family_list.h"
+    NULL,
+};
+#undef FAMILY
+
+gmm_status gmm_family_sizes(const gmm_config *config, const char *experts_key, const char *intermediate_key,
+                            gmm_checkpoint_layer *layer)
+{
+    int64_t top_k = 0;
+    gmm_status status;
+
+    if ((status = gmm_config_integer(config, "hidden_size", 1, GMM_CONFIG_MAX_SIZE, &layer->hidden)) != GMM_OK ||
+        (status = gmm_config_integer(config, intermediate_key, 1, GMM_CONFIG_MAX_SIZE / 2, &layer->intermediate)) !=
+            GMM_OK ||
+        (status = gmm_config_integer(config, experts_key, 1, GMM_CONFIG_MAX_SIZE, &layer->experts)) != GMM_OK ||
+        (status = gmm_config_integer(config, "num_experts_per_tok", 1, layer->experts, &top_k)) != GMM_OK)
+        return status;
+    layer->top_k = (int32_t)top_k;
+    return GMM_OK;
+}
+
+gmm_status gmm_family_activation(const gmm_config *config, gmm_checkpoint_layer *layer)
+{
+    static const struct {
+        const char *name;
+        gmm_checkpoint_activation activation;
+    } known[] = {
+        {"silu", GMM_CHECKPOINT_SILU}, {"gelu", GMM_CHECKPOINT_GELU}, {"gelu_pytorch_tanh", GMM_CHECKPOINT_GELU_TANH}};
+    const char *name = "silu";
+
+    gmm_status status = gmm_config_word(config, "hidden_act", &name);
+    if (status != GMM_OK)
+        return status;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i].name, name) == 0) {
+            layer->activation = known[i].activation;
+            return GMM_OK;
+        }
+    return gmm_fail(GMM_ERR_ARGUMENT, "%s: hidden_act is not silu, gelu or gelu_pytorch_tanh", config->path);
+}
+
+gmm_status gmm_family_experts(const gmm_finder *finder, const char *prefix, const char *const names[3],
+                              gmm_layer_record *record)
+{
+    static const char *const mlx_names[] = {"gate_proj", "up_proj", "down_proj"};
+    const gmm_checkpoint_layer *layer = &record->layer;
+    gmm_source *sources[] = {&record->experts.gate, &record->experts.up, &record->experts.down};
+    bool mlx = gmm_find_is(finder, "%sswitch_mlp.gate_proj.weight", prefix);
+    gmm_status status = GMM_OK;
+
+    record->layer.layout = mlx ? "mlx" : "hf";
+    for (size_t i = 0; i < 3 && status == GMM_OK; i++) {
+        int64_t rows = i == 2 ? layer->hidden : layer->intermediate,
+                cols = i == 2 ? layer->intermediate : layer->hidden;
+        if (mlx)
+            status = gmm_find_module(finder, layer->experts, rows, cols, sources[i], "%sswitch_mlp.%s", prefix,
+                                     mlx_names[i]);
+        else
+            status = gmm_find_experts(finder, prefix, names[i], layer->experts, rows, cols, sources[i]);
+    }
+    return status;
+}
+
+gmm_status gmm_family_shared(const gmm_finder *finder, const char *prefix, int64_t intermediate,
+                             gmm_layer_record *record)
+{
+    int64_t hidden = record->layer.hidden;
+    gmm_expert_sources *shared = &record->shared;
+
+    gmm_status status = gmm_find_module(finder, 0, intermediate, hidden, &shared->gate, "%sgate_proj", prefix);
+    if (status == GMM_OK)
+        status = gmm_find_module(finder, 0, intermediate, hidden, &shared->up, "%sup_proj", prefix);
+    if (status == GMM_OK)
+        status = gmm_find_module(finder, 0, hidden, intermediate, &shared->down, "%sdown_proj", prefix);
+    return status;
+}

@@ -1,0 +1,62 @@
+/* family.h - what a family of models is: one const descriptor, defined in a file of its own, listed in family_list.h.
+ */
+/* SPDX-License-Identifier: MIT */
+#ifndef GMM_FAMILY_H
+#define GMM_FAMILY_H
+
+#include "checkpoint/source.h"
+#include "gathermm/checkpoint.h"
+
+/* Where one set of experts lies. */
+typedef struct gmm_expert_sources {
+    gmm_source gate, up, gate_up, down;
+} gmm_expert_sources;
+
+/* A layer as it was found: numbers, and where its tensors are. */
+typedef struct gmm_layer_record {
+    gmm_checkpoint_layer layer; /* without arrays */
+    gmm_source router;
+    gmm_expert_sources experts, shared;
+    gmm_array correction_bias; /* layer.correction_bias points to it */
+    const gmm_tensor *correction;
+} gmm_layer_record;
+
+typedef struct gmm_family {
+    const char *name; /* model_type of config.json */
+
+    /* What all layers have in common: sizes, routing and activation of `layer`. */
+    gmm_status (*read)(const gmm_config *config, gmm_checkpoint_layer *layer);
+
+    /* Does this layer, layer.number, have experts? NULL: each does. */
+    gmm_status (*has_experts)(const gmm_config *config, int64_t number, bool *has);
+
+    /* Find the tensors of a layer that does. */
+    gmm_status (*find)(const gmm_finder *finder, gmm_layer_record *record);
+} gmm_family;
+
+/* Every family, NULL at the end; built from family_list.h. */
+extern const gmm_family *const gmm_families[];
+
+#define FAMILY(name) extern const gmm_family name;
+#include "checkpoint/family_list.h"
+#undef FAMILY
+
+/* ---- what families share ---- */
+
+/* hidden_size, num_experts_per_tok, and the members of these names for experts and for intermediate. */
+gmm_status gmm_family_sizes(const gmm_config *config, const char *experts_key, const char *intermediate_key,
+                            gmm_checkpoint_layer *layer);
+
+/* hidden_act: silu, gelu or gelu_pytorch_tanh. GMM_ERR_ARGUMENT for another. */
+gmm_status gmm_family_activation(const gmm_config *config, gmm_checkpoint_layer *layer);
+
+/* gate, up, down of prefix: PREFIXexperts.E.NAME (hf), or PREFIXswitch_mlp.{gate,up,down}_proj (mlx), by what there is.
+ * `names` are hf's for gate, up, down. */
+gmm_status gmm_family_experts(const gmm_finder *finder, const char *prefix, const char *const names[3],
+                              gmm_layer_record *record);
+
+/* PREFIX{gate,up,down}_proj, one matrix each. */
+gmm_status gmm_family_shared(const gmm_finder *finder, const char *prefix, int64_t intermediate,
+                             gmm_layer_record *record);
+
+#endif

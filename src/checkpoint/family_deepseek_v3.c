@@ -1,0 +1,89 @@
+/* family_deepseek_v3.c - DeepSeek-V3: sigmoid scores, groups, a shared expert, fp8 weights with block scales. */
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "checkpoint/family.h"
+#include "io/file_check.h"
+
+/* A member that can only be this here. */
+static gmm_status only(const gmm_config *config, const char *key, const char *wanted)
+{
+    const char *word = wanted;
+
+    gmm_status status = gmm_config_word(config, key, &word);
+    if (status == GMM_OK && strcmp(word, wanted) != 0)
+        status =
+            gmm_fail(GMM_ERR_ARGUMENT, "%s: %s is not \"%s\"; nothing else is supported", config->path, key, wanted);
+    return status;
+}
+
+static gmm_status read(const gmm_config *config, gmm_checkpoint_layer *layer)
+{
+    int64_t groups = 1, kept = 1, shared = 0;
+    gmm_status status;
+
+    layer->routing = GMM_CHECKPOINT_SIGMOID;
+    layer->renormalise = true;
+    if ((status = gmm_family_sizes(config, "n_routed_experts", "moe_intermediate_size", layer)) != GMM_OK ||
+        (status = gmm_family_activation(config, layer)) != GMM_OK ||
+        (status = only(config, "scoring_func", "sigmoid")) != GMM_OK ||
+        (status = only(config, "topk_method", "noaux_tc")) != GMM_OK ||
+        (status = gmm_config_flag(config, "norm_topk_prob", &layer->renormalise)) != GMM_OK ||
+        (status = gmm_config_number(config, "routed_scaling_factor", &layer->scale)) != GMM_OK ||
+        (status = gmm_config_optional(config, "n_group", 1, layer->experts, &groups)) != GMM_OK ||
+        (status = gmm_config_optional(config, "topk_group", 1, groups, &kept)) != GMM_OK ||
+        (status = gmm_config_optional(config, "n_shared_experts", 0, GMM_CONFIG_MAX_SIZE / layer->intermediate,
+                                      &shared)) != GMM_OK)
+        return status;
+    if (layer->experts % groups != 0 || layer->top_k > layer->experts / groups * kept)
+        return gmm_malformed(config->path,
+                             "n_group %" PRId64 ", topk_group %" PRId64 ", num_experts_per_tok %" PRId32
+                             " do not fit n_routed_experts %" PRId64,
+                             groups, kept, layer->top_k, layer->experts);
+    layer->n_group = (int32_t)groups;
+    layer->topk_group = (int32_t)kept;
+    layer->shared_intermediate = shared * layer->intermediate;
+    return GMM_OK;
+}
+
+static gmm_status has_experts(const gmm_config *config, int64_t number, bool *has)
+{
+    int64_t first = 0, step = 1;
+
+    gmm_status status = gmm_config_optional(config, "first_k_dense_replace", 0, GMM_CONFIG_MAX_SIZE, &first);
+    if (status == GMM_OK)
+        status = gmm_config_optional(config, "moe_layer_freq", 1, GMM_CONFIG_MAX_SIZE, &step);
+    if (status == GMM_OK)
+        *has = number >= first && number % step == 0;
+    return status;
+}
+
+static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
+{
+    static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
+    const gmm_checkpoint_layer *layer = &record->layer;
+    char prefix[80], name[120];
+    gmm_status status;
+
+    snprintf(prefix, sizeof prefix, "model.layers.%" PRId64 ".mlp.", layer->number);
+    snprintf(name, sizeof name, "%sgate.e_score_correction_bias", prefix);
+    if ((status = gmm_find_module(finder, 0, layer->experts, layer->hidden, &record->router, "%sgate", prefix)) !=
+            GMM_OK ||
+        (status = gmm_find_tensor(finder, name, gmm_float_dtypes, 1, &layer->experts, &record->correction)) != GMM_OK ||
+        (status = gmm_family_experts(finder, prefix, names, record)) != GMM_OK)
+        return status;
+    if (layer->shared_intermediate == 0)
+        return GMM_OK;
+    snprintf(name, sizeof name, "%sshared_experts.", prefix);
+    return gmm_family_shared(finder, name, layer->shared_intermediate, record);
+}
+
+const gmm_family gmm_family_deepseek_v3 = {
+    .name = "deepseek_v3",
+    .read = read,
+    .has_experts = has_experts,
+    .find = find,
+};
