@@ -39,18 +39,19 @@ GMM_API const char *gmm_version(void);
 /** What a call answers. Values are pinned: new ones are appended, none is reused. */
 typedef enum gmm_status {
     GMM_OK = 0,
-    GMM_ERR_NULL = 1,      /**< a required pointer is NULL */
-    GMM_ERR_SHAPE = 2,     /**< ranks, sizes or strides do not fit together */
-    GMM_ERR_DTYPE = 3,     /**< an element type that this operand may not have */
-    GMM_ERR_INDEX = 4,     /**< a gather index outside [0, number of matrices) */
-    GMM_ERR_FORMAT = 5,    /**< unknown mode, or a group_size or bits that the mode does not have */
-    GMM_ERR_OVERLAP = 6,   /**< the output shares memory with an operand or with itself */
-    GMM_ERR_SIZE = 7,      /**< a size or an offset that does not fit in 64 bits */
-    GMM_ERR_MEMORY = 8,    /**< no memory for scratch */
-    GMM_ERR_ARGUMENT = 9,  /**< an option, flag or name with no meaning here */
-    GMM_ERR_CPU = 10,      /**< GMM_CPU_MASK or cpu_mask holds an unknown word */
-    GMM_ERR_FILE = 11,     /**< the system refused to open, read, write or rename a file */
-    GMM_ERR_MALFORMED = 12 /**< a file's contents break its format */
+    GMM_ERR_NULL = 1,       /**< a required pointer is NULL */
+    GMM_ERR_SHAPE = 2,      /**< ranks, sizes or strides do not fit together */
+    GMM_ERR_DTYPE = 3,      /**< an element type that this operand may not have */
+    GMM_ERR_INDEX = 4,      /**< a gather index outside [0, number of matrices) */
+    GMM_ERR_FORMAT = 5,     /**< unknown mode, or a group_size or bits that the mode does not have */
+    GMM_ERR_OVERLAP = 6,    /**< the output shares memory with an operand or with itself */
+    GMM_ERR_SIZE = 7,       /**< a size or an offset that does not fit in 64 bits */
+    GMM_ERR_MEMORY = 8,     /**< no memory for scratch */
+    GMM_ERR_ARGUMENT = 9,   /**< an option, flag or name with no meaning here */
+    GMM_ERR_CPU = 10,       /**< GMM_CPU_MASK or cpu_mask holds an unknown word */
+    GMM_ERR_FILE = 11,      /**< the system refused to open, read, write or rename a file */
+    GMM_ERR_MALFORMED = 12, /**< a file's contents break its format */
+    GMM_ERR_CANCELLED = 13  /**< a progress function said so */
 } gmm_status;
 
 /** One English line for a status; never NULL, also for values that do not exist. */

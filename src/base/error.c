@@ -52,6 +52,8 @@ const char *gmm_status_text(gmm_status status)
         return "a file could not be opened, read, written or renamed";
     case GMM_ERR_MALFORMED:
         return "a file's contents break its format";
+    case GMM_ERR_CANCELLED:
+        return "cancelled by the progress function";
     }
     return "not a status";
 }
