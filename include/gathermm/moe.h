@@ -32,7 +32,8 @@ typedef struct gmm_moe_weights {
     const gmm_array *rhs;           /**< dense, as checkpoints have them: (E, N, K), f32, f16 or bf16, any strides */
     const gmm_quantized *quantized; /**< packed (E, N, K) */
     const gmm_prepared *prepared;   /**< either, by gmm_prepare: of rhs as (E, K, N), of quantized with transpose */
-    const struct gmm_moe_weights *each; /**< E of these, one matrix each: (N, K) or (1, N, K). Formats may differ */
+    const struct gmm_moe_weights *each; /**< one matrix each: (N, K) or (1, N, K); formats may differ. Set each_count */
+    int64_t each_count;                 /**< E, with `each` */
     const gmm_array *bias; /**< the linear bias, (E, N), f32, f16 or bf16; NULL: none. In `each`: (N) or (1, N) */
 } gmm_moe_weights;
 
