@@ -15,6 +15,7 @@ MAY_INCLUDE = {
     "formats": {"base"},
     "kernels": {"base", "cpu", "formats"},
     "core": {"base", "cpu", "threads", "formats", "kernels", "io"},
+    "moe": {"base", "cpu", "threads", "formats", "core", "io", "kernels"},
     "io": {"base", "formats"},
     "blas": {"base", "cpu"},
     "guard": {"base", "cpu", "blas"},

@@ -127,7 +127,7 @@ typedef struct gmm_moe_layer {
     /** One more expert that every token goes to, last in the sum with weight 1; no `down`: none. Shapes as above with
      * E = 1, or without that axis; its I may be another. Several shared experts are one with their I's put together. */
     gmm_moe_projections shared;
-    /** The shared expert's weight is 1 / (1 + exp(-(v . x))) instead, v of shape (1, H) or (H) (Qwen2-MoE); no bias. */
+    /** The shared expert's weight is 1 / (1 + exp(-(v . x))) instead, v of shape (1, H) (Qwen2-MoE); no bias. */
     gmm_moe_weights shared_gate;
     gmm_activation activation;
     float alpha, limit;         /**< GMM_ACTIVATION_SWIGLU_CLAMPED; 0: 1.702 and 7 */
