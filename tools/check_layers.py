@@ -15,6 +15,7 @@ MAY_INCLUDE = {
     "formats": {"base"},
     "kernels": {"base", "cpu", "formats"},
     "core": {"base", "cpu", "threads", "formats", "kernels", "io", "blas"},
+    "moe": {"base", "cpu", "threads", "formats", "core", "io", "kernels"},
     "io": {"base", "formats"},
     "checkpoint": {"base", "cpu", "formats", "io"},
     "blas": {"base", "cpu"},

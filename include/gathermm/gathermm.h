@@ -51,7 +51,8 @@ typedef enum gmm_status {
     GMM_ERR_CPU = 10,       /**< GMM_CPU_MASK or cpu_mask holds an unknown word */
     GMM_ERR_FILE = 11,      /**< the system refused to open, read, write or rename a file */
     GMM_ERR_MALFORMED = 12, /**< a file's contents break its format */
-    GMM_ERR_BLAS = 13       /**< a BLAS that cannot be loaded, has no sgemm, or breaks its contract */
+    GMM_ERR_BLAS = 13,      /**< a BLAS that cannot be loaded, has no sgemm, or breaks its contract */
+    GMM_ERR_CANCELLED = 14  /**< a progress function said so */
 } gmm_status;
 
 /** One English line for a status; never NULL, also for values that do not exist. */

@@ -54,6 +54,8 @@ const char *gmm_status_text(gmm_status status)
         return "a file's contents break its format";
     case GMM_ERR_BLAS:
         return "a BLAS cannot be loaded, has no sgemm, or breaks its contract";
+    case GMM_ERR_CANCELLED:
+        return "cancelled by the progress function";
     }
     return "not a status";
 }

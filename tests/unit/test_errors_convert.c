@@ -433,7 +433,7 @@ static void statuses(void **state)
     gmm_context *context = NULL;
 
     (void)state;
-    for (int status = 0; status <= GMM_ERR_BLAS; status++) {
+    for (int status = 0; status <= GMM_ERR_CANCELLED; status++) {
         assert_non_null(gmm_status_text((gmm_status)status));
         for (int other = 0; other < status; other++)
             assert_string_not_equal(gmm_status_text((gmm_status)status), gmm_status_text((gmm_status)other));
