@@ -2,7 +2,7 @@
 
     out[p] = lhs[lhs_indices[p]] @ rhs[rhs_indices[p]]
 
-Arrays of NumPy, and of any package that has ``__dlpack__`` (PyTorch, JAX, MLX on the CPU), are used where they lie;
+Arrays of NumPy, and of any package that has ``__dlpack__`` (as MLX on the CPU has), are used where they lie;
 results are of the kind of the first argument. A result depends on its operands alone: not on threads, on alignment, on
 the other rows of the batch, or on what memory held before.
 """
