@@ -33,6 +33,7 @@ BUILDS_ON = {"avx512vnni": "avx512"}
 RESTRICTED = {
     "jansson.h": {"src/io", "src/checkpoint", "cli", "examples"},
     "omp.h": {"src/threads", "src/core"},
+    "Python.h": {"python"},
     "dlfcn.h": {"src/blas", "src/guard", "examples"},
     "immintrin.h": {"src/kernels/avx2", "src/kernels/avx512", "src/kernels/avx512bf16", "src/kernels/avx512vnni",
                     "src/cpu"},
@@ -85,12 +86,12 @@ def check_library_include(path, name):
 
 
 def check_outside_include(path, name):
-    """Why the file of cli/ or examples/ at `path` may not include "name", or None."""
+    """Why the file of cli/, python/ or examples/ at `path` may not include "name", or None."""
     if name.startswith("gathermm/"):
         return None if (ROOT / "include" / name).is_file() else "there is no such public header"
     if (path.parent / name).is_file() and ".." not in name:
         return None
-    return "cli and examples see the public headers and their own folder only"
+    return "cli, python and examples see the public headers and their own folder only"
 
 
 def check_public_include(path, name):
@@ -106,6 +107,7 @@ def main():
         ("src", check_library_include),
         ("cli", check_outside_include),
         ("examples", check_outside_include),
+        ("python", check_outside_include),
         ("include", check_public_include),
     ):
         for path in sources(folder):

@@ -42,6 +42,13 @@ openmp_package()
     if "${CC:-cc}" --version 2>/dev/null | grep -q clang; then echo libomp-dev; else echo gcc; fi
 }
 
+# What extension modules of the python3 that builds them include.
+python3_header()
+{
+    python3 -c 'import pathlib, sys, sysconfig
+sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
+}
+
 # The one that Debian's packages are for, if there is one.
 system_python()
 {
@@ -66,6 +73,7 @@ need_test()
     need binutils has nm
     need python3 has python3
     need python3-venv python3 -c 'import ensurepip, venv'
+    need python3-dev python3_header
     need python3-numpy system_python -c 'import numpy' # the guard watches it
 }
 
