@@ -1,5 +1,6 @@
 /* interpose_list.h - the functions that the guard stands before on macOS, where names must be known when it is built: a
- * line for each of routine_list.h. tests/unit/test_interpose_list.c holds the two together. */
+ * line for each of routine_list.h but gemm3m, which Accelerate has not, and Fortran's complex dot products, which the
+ * guard does not watch. tests/unit/test_interpose_list.c holds the two together. */
 /* SPDX-License-Identifier: MIT */
 
 /* WORD returns nothing or an integer, NUMBER a floating-point number, CBLAS_ONLY writes a complex number where it is
@@ -50,5 +51,5 @@ CBLAS_ONLY(cdotc_sub) CBLAS_ONLY(zdotc_sub)
 NUMBER(snrm2) NUMBER(dnrm2) NUMBER(scnrm2) NUMBER(dznrm2)
 NUMBER(sasum) NUMBER(dasum) NUMBER(scasum) NUMBER(dzasum)
 WORD(isamax) WORD(idamax) WORD(icamax) WORD(izamax)
-WORD(srot) WORD(drot)
+WORD(srot) WORD(drot) WORD(csrot) WORD(zdrot)
     /* clang-format on */

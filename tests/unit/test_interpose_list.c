@@ -1,4 +1,4 @@
-/* test_interpose_list.c - the list of functions for macOS has what the table of routines has, each once. */
+/* test_interpose_list.c - the list of functions for macOS has what the table of routines has and the guard watches, each once. */
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
@@ -33,19 +33,23 @@ static void same_functions(void **state)
     size_t count = 0;
 
     (void)state;
-    for (size_t r = 0; gmm_blas_routine_at(r); r++)
-        for (const char *t = gmm_blas_routine_at(r)->types; *t; t++, count++) {
+    for (size_t r = 0; gmm_blas_routine_at(r); r++) {
+        const gmm_blas_routine *routine = gmm_blas_routine_at(r);
+        if (routine->three_products || routine->complex_value)
+            continue;
+        for (const char *t = routine->types; *t; t++, count++) {
             char name[GMM_BLAS_NAME_BYTES];
             size_t found = 0;
-            gmm_blas_routine_name(gmm_blas_routine_at(r), *t, name);
+            gmm_blas_routine_name(routine, *t, name);
             for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
                 if (!strcmp(functions[i].name, name)) {
                     found++;
-                    assert_int_equal(functions[i].kind, kind_of(gmm_blas_routine_at(r)));
+                    assert_int_equal(functions[i].kind, kind_of(routine));
                 }
             if (found != 1)
                 fail_msg("%s is in interpose_list.h %d times", name, (int)found);
         }
+    }
     assert_int_equal(count, sizeof functions / sizeof functions[0]);
 }
 
