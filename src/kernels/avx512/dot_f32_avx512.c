@@ -15,7 +15,7 @@ static inline vf32 dense_first(int64_t count, const void *from)
 }
 
 #define DOT_MR 6
-#define DOT_NR(variant, rows) ((rows) == 1 ? 2 : 4)
+#define DOT_NR(variant, rows) 4
 #define DENSE_BYTES 4
 #include "kernels/bodies/dot_dense_body.h"
 

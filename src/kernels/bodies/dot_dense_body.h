@@ -8,13 +8,45 @@
  * The unroll pragmas matter: without them gcc 12 keeps the sums in memory. */
 #include "kernels/bodies/dot_body.h"
 
+enum {
+    DENSE_AHEAD = 1024 /* bytes */
+};
+
+/* What a tile fetches: each of its rows DENSE_AHEAD bytes ahead, and where a row ends, the row of the next tile that
+ * will be read in its place. Addresses and not pointers, as they may leave the array. */
+typedef struct {
+    uintptr_t at;
+    int64_t left; /* bytes up to the rows' ends */
+    int64_t jump;
+} dense_fetch;
+
+static inline dense_fetch dense_fetch_begin(const void *row, int columns, int64_t stride, int64_t row_bytes)
+{
+    int64_t ahead = row_bytes < DENSE_AHEAD ? row_bytes : DENSE_AHEAD;
+
+    return (dense_fetch){(uintptr_t)row + (uintptr_t)ahead, row_bytes - ahead, columns * stride - row_bytes};
+}
+
+static inline __attribute__((always_inline)) void dense_fetch_step(dense_fetch *fetch, int columns, int64_t stride)
+{
+    if (fetch->left <= 0) {
+        fetch->at += (uintptr_t)fetch->jump;
+        fetch->left = INT64_MAX;
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < columns; c++)
+        __builtin_prefetch((const void *)(fetch->at + (uintptr_t)(c * stride)));
+    fetch->at += 16 * DENSE_BYTES;
+    fetch->left -= 16 * DENSE_BYTES;
+}
+
 static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, int variant, const float *const *x,
                                                            int rows, int64_t column, int64_t step, float *sums)
 {
     const int nr = DOT_NR(variant, rows);
     const int64_t stride = step * call->w.code_bytes;
     const char *w = gmm_row_at(&call->w, column).codes;
-    uintptr_t next_tile = dot_next_tile(call, column, nr);
+    dense_fetch fetch = dense_fetch_begin(w, nr, stride, call->k * DENSE_BYTES);
     vf32 sum[DOT_MR][DOT_MAX_NR];
     int64_t k = 0;
 
@@ -26,10 +58,7 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
             sum[r][c] = vf32_zero();
     for (; k + 16 <= call->k; k += 16, w += 16 * DENSE_BYTES) {
         vf32 weight[DOT_MAX_NR];
-        /* Rows lie one after the other, so the next tile's are one stream, nr times as fast. */
-        for (int64_t line = 0; line < nr * 16 * DENSE_BYTES; line += 64)
-            __builtin_prefetch((const void *)(next_tile + (uintptr_t)line));
-        next_tile += (uintptr_t)nr * 16 * DENSE_BYTES;
+        dense_fetch_step(&fetch, nr, stride);
 #pragma GCC unroll 4
         for (int c = 0; c < nr; c++)
             weight[c] = dense_weights(w + c * stride);
