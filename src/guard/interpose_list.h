@@ -1,7 +1,9 @@
-/* interpose_list.h - the functions that the guard stands before on macOS, where names must be known when it is built: a
- * line for each of routine_list.h but gemm3m, which Accelerate has not, and Fortran's complex dot products, which the
- * guard does not watch. tests/unit/test_interpose_list.c holds the two together. */
+/* interpose_list.h - the functions that the guard stands before on macOS, where names must be known when it is built.
+ */
 /* SPDX-License-Identifier: MIT */
+
+/* A line for each of routine_list.h but gemm3m, which Accelerate has not, and Fortran's complex dot products, which the
+ * guard does not watch; tests/unit/test_interpose_list.c holds the two together. */
 
 /* WORD returns nothing or an integer, NUMBER a floating-point number, CBLAS_ONLY writes a complex number where it is
  * told, which has no counterpart in Fortran. */

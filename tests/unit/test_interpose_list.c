@@ -1,4 +1,5 @@
-/* test_interpose_list.c - the list of functions for macOS has what the table of routines has and the guard watches, each once. */
+/* test_interpose_list.c - the list of functions for macOS has what the table of routines has and the guard watches,
+ * each once. */
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
