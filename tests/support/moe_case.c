@@ -1,15 +1,8 @@
 /* moe_case.c - see moe_case.h. The reference shares no code with the library but the quantizer.
  * SPDX-License-Identifier: MIT
  *
- * The bound follows the layer from left to right. u = 2^-24, gamma(n) = n u / (1 - n u), tiny = 2^-140 for all that
- * underflows. A computed number is its exact value and an error of at most:
- *
- *   g, u        G = gamma(K + 6 + r) S + K tiny      S = sum |w x| + |bias|; r = roundings of a weight; one for the
- * bias F(g)        F' G + c u |F(g)| + tiny             F' bounds the slope, c u the function's own relative error
- * there a = F(g) u  A: the product rule and a rounding y           Y = sum |w| A + gamma(I + 6 + r) (sum |w| (|a| + A)
- * + |bias|) + I tiny out         sum |weight| Y + gamma(k + 4) sum |weight| (|y| + Y) + tiny
- *
- * and out is rounded once, which is monotone. */
+ * The bound follows the layer from left to right: docs/numerics.md has it, a line for each number, under the names that
+ * are used here. */
 #include "moe_case.h"
 
 #include <inttypes.h>
