@@ -172,7 +172,7 @@ static gmm_int8_row rounded_row(const run_job *job, const gmm_item *item, const 
 static gmm_int8_tiles pack_rows(const run_job *job, const gmm_item *item, const layout *at, float *scratch)
 {
     const gmm_kernel *kernel = job->plan->int8;
-    int32_t size = job->call->weights.group_size;
+    const gmm_weights *weights = &job->call->weights;
     gmm_int8_tiles all = {.k = job->call->k, .codes = (int8_t *)scratch, .factors = scratch + at->factors};
     int64_t tiles = gmm_tile_count(item->rows, kernel->mr);
 
@@ -181,10 +181,10 @@ static gmm_int8_tiles pack_rows(const run_job *job, const gmm_item *item, const 
         gmm_int8_tiles tile = all;
         gmm_int8_row from[GMM_MAX_MR];
         tile.codes += row * all.k;
-        tile.factors += 2 * row * (all.k / size);
+        tile.factors += 2 * row * (all.k / weights->group_size);
         for (int64_t r = 0; r < rows; r++)
             from[r] = rounded_row(job, item, at, row + r, (char *)(scratch + at->rounded) + r * at->row_bytes, scratch);
-        kernel->int8->pack(from, rows, size, &tile);
+        kernel->int8->pack(from, rows, weights, &tile);
     }
     return all;
 }

@@ -205,7 +205,7 @@ static void pack_tiles(const gmm_kernel *kernel, problem *p, gmm_guard_side side
         gmm_int8_tiles tile = p->tiles;
         tile.codes += row * p->k;
         tile.factors += 2 * row * p->groups;
-        kernel->int8->pack(p->rounded + row, gmm_tile_begin(p->rows, tiles, t + 1) - row, p->weights.group_size, &tile);
+        kernel->int8->pack(p->rounded + row, gmm_tile_begin(p->rows, tiles, t + 1) - row, &p->weights, &tile);
     }
     if (!gmm_guarded_intact(&p->tile_codes) || !gmm_guarded_intact(&p->tile_factors))
         check_fail("pack writes before its tiles");

@@ -11,6 +11,11 @@ static inline __attribute__((always_inline)) __m512i codes_64(int bits, const ui
                        : codes_of_bits(bits, from, count);
 }
 
+static inline __m512i from_nibbles(__m512i nibbles)
+{
+    return nibbles;
+}
+
 static inline void group_scales(const gmm_weights *weights, gmm_row row, int64_t first, int64_t count, float *scales,
                                 float *biases)
 {

@@ -7,6 +7,8 @@
  *   void group_scales(const gmm_weights *weights, gmm_row row, int64_t first, int64_t count, float *scales,
  *                     float *biases);
  *       Of groups first, first + 1, ... as f32, with room for a multiple of 16; biases only if INT8_BIASES.
+ *   __m512i from_nibbles(__m512i nibbles);
+ *       The codes of these, if they have four bits.
  *   INT8_BIASES  whether the format has them.
  *   INT8_ZERO  what is to be taken off the codes.
  *
@@ -76,10 +78,13 @@ static void quantize(const float *from, int64_t k, int32_t group_size, const gmm
     }
 }
 
-/* `count` numbers of 32 bits of each of up to 16 rows, side by side: number i of row r to to[i * stride + r]. */
+/* `count` numbers of 32 bits of each of up to 16 rows, side by side: number i of row r to to[i * stride + r]. `halve`
+ * puts the even ones of eight bytes before the odd ones, as fill_codes does with codes of four bits. */
 static inline __attribute__((always_inline)) void side_by_side(const char *const *from, int64_t rows, int64_t count,
-                                                               float *to, int64_t stride)
+                                                               float *to, int64_t stride, bool halve)
 {
+    const __m512i even_odd =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15));
     const __mmask16 there = first_16(rows);
 
     for (int64_t i = 0; i < count; i += 16) {
@@ -87,6 +92,9 @@ static inline __attribute__((always_inline)) void side_by_side(const char *const
 #pragma GCC unroll 16
         for (int r = 0; r < 16; r++)
             lanes[r] = _mm512_maskz_loadu_ps(first_16(count - i), from[r < rows ? r : 0] + i * 4);
+#pragma GCC unroll 16
+        for (int r = 0; r < 16 && halve; r++)
+            lanes[r] = _mm512_castsi512_ps(_mm512_shuffle_epi8(_mm512_castps_si512(lanes[r]), even_odd));
         vf32_transpose(lanes);
 #pragma GCC unroll 16
         for (int j = 0; j < 16; j++)
@@ -95,9 +103,9 @@ static inline __attribute__((always_inline)) void side_by_side(const char *const
     }
 }
 
-static void pack(const gmm_int8_row *from, int64_t rows, int32_t group_size, const gmm_int8_tiles *to)
+static void pack(const gmm_int8_row *from, int64_t rows, const gmm_weights *weights, const gmm_int8_tiles *to)
 {
-    const int64_t groups = to->k / group_size;
+    const int64_t groups = to->k / weights->group_size;
     const char *codes[16], *scales[16], *sums[16];
 
     for (int64_t r = 0; r < rows; r++) {
@@ -105,9 +113,9 @@ static void pack(const gmm_int8_row *from, int64_t rows, int32_t group_size, con
         scales[r] = (const char *)from[r].scales;
         sums[r] = (const char *)from[r].sums;
     }
-    side_by_side(codes, rows, to->k / 4, (float *)(void *)to->codes, rows);
-    side_by_side(scales, rows, groups, to->factors, 2 * rows);
-    side_by_side(sums, rows, groups, to->factors + rows, 2 * rows);
+    side_by_side(codes, rows, to->k / 4, (float *)(void *)to->codes, rows, weights->bits == 4);
+    side_by_side(scales, rows, groups, to->factors, 2 * rows, false);
+    side_by_side(sums, rows, groups, to->factors + rows, 2 * rows, false);
 }
 
 /* ---- one row: lanes along K, then along groups, then along columns ---- */
@@ -238,6 +246,42 @@ static inline __attribute__((always_inline)) void dot_variant(const gmm_int8_dot
 
 /* ---- many rows: lanes along N, four elements of K in each ---- */
 
+/* Codes of 4 or 8 bits of 16 columns: 32 bits of each column, turned as they lie, are one step or two. In the second
+ * case the first one has the even elements, and x is packed in this order. */
+static inline __attribute__((always_inline)) void fill_turned(const gmm_int8_panel *panel, int bits, int64_t column,
+                                                              uint8_t *to)
+{
+    const __m512i low = _mm512_set1_epi8(15);
+    const int64_t bytes = panel->k * bits / 8;
+    const uint8_t *from[16];
+
+    for (int c = 0; c < 16; c++) {
+        /* Columns that are missing get those of the last one. */
+        int64_t there = column + c < panel->columns ? column + c : panel->columns - 1;
+        from[c] = (const uint8_t *)gmm_row_at(&panel->w, there).codes + panel->begin * bits / 8;
+    }
+    for (int64_t at = 0; at < bytes; at += 64) {
+        __m512i v[16];
+        if (bytes - at >= 64)
+            columns_turned(from, at, 64, v);
+        else
+            columns_turned(from, at, bytes - at, v);
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) {
+            if (i * 4 >= bytes - at)
+                break;
+            if (bits == 8) {
+                _mm512_store_si512(to, v[i]);
+            } else {
+                _mm512_store_si512(to, from_nibbles(_mm512_and_si512(v[i], low)));
+                to += 4 * GMM_PANEL;
+                _mm512_store_si512(to, from_nibbles(_mm512_and_si512(_mm512_srli_epi32(v[i], 4), low)));
+            }
+            to += 4 * GMM_PANEL;
+        }
+    }
+}
+
 /* Codes of 16 columns: a step of four elements takes 4 * GMM_PANEL bytes. */
 static inline __attribute__((always_inline)) void fill_codes(const gmm_int8_panel *panel, int bits, int64_t column,
                                                              uint8_t *to)
@@ -303,7 +347,10 @@ static void fill_scales(const gmm_int8_panel *panel, int64_t column)
 static inline __attribute__((always_inline)) void fill_variant(const gmm_int8_panel *panel, int bits)
 {
     for (int64_t column = 0; column < GMM_PANEL; column += 16) {
-        fill_codes(panel, bits, column, panel->codes + column * 4);
+        if (bits == 4 || bits == 8)
+            fill_turned(panel, bits, column, panel->codes + column * 4);
+        else
+            fill_codes(panel, bits, column, panel->codes + column * 4);
         fill_scales(panel, column);
     }
 }

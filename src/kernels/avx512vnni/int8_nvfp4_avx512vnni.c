@@ -10,6 +10,11 @@ static inline __attribute__((always_inline)) __m512i codes_64(int bits, const ui
     return codes_e2m1(from, count);
 }
 
+static inline __m512i from_nibbles(__m512i nibbles)
+{
+    return doubled_e2m1(nibbles);
+}
+
 /* Half of them, as codes are doubled. */
 static inline void group_scales(const gmm_weights *weights, gmm_row row, int64_t first, int64_t count, float *scales,
                                 float *biases)

@@ -44,11 +44,11 @@ static void quantize(const float *from, int64_t k, int32_t group_size, const gmm
     }
 }
 
-static void pack(const gmm_int8_row *from, int64_t rows, int32_t group_size, const gmm_int8_tiles *to)
+static void pack(const gmm_int8_row *from, int64_t rows, const gmm_weights *weights, const gmm_int8_tiles *to)
 {
     (void)rows;
     memcpy(to->codes, from->codes, (size_t)to->k);
-    for (int64_t g = 0; g < to->k / group_size; g++) {
+    for (int64_t g = 0; g < to->k / weights->group_size; g++) {
         to->factors[2 * g] = from->scales[g];
         to->factors[2 * g + 1] = from->sums[g];
     }
