@@ -73,8 +73,8 @@ static inline __attribute__((always_inline)) __m256i load_32(const uint8_t *from
                         : _mm256_maskz_loadu_epi8((__mmask32)first_64(count), from);
 }
 
-/* `count` bytes, up to 64, at `at` of each of 16 columns: lane c of to[i] is bytes 4 i to 4 i + 3 of column c. Halves are
- * put together as they are loaded, which spares the port that shuffles a quarter of its work. */
+/* `count` bytes, up to 64, at `at` of each of 16 columns: lane c of to[i] is bytes 4 i to 4 i + 3 of column c. Halves
+ * are put together as they are loaded, which spares the port that shuffles a quarter of its work. */
 static inline __attribute__((always_inline)) void columns_turned(const uint8_t *const *from, int64_t at, int64_t count,
                                                                  __m512i *to)
 {
