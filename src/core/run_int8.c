@@ -62,7 +62,7 @@ static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, la
 bool gmm_run_int8_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats)
 {
     layout at;
-    bool overflow = lay_out(call, plan, plan->outer_items > 0 ? plan->outer_rows : 1, &at);
+    bool overflow = lay_out(call, plan, plan->outer_items > 0 ? plan->outer_rows : plan->few_rows, &at);
 
     *floats = at.all;
     return overflow;
@@ -240,7 +240,8 @@ void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch)
     char **to = (char **)(void *)(scratch + at.to);
     gmm_int8_tiles x = {0};
     gmm_int8_row row = {0};
-    if (item->outer)
+    bool one = item->rows == 1 && !item->outer;
+    if (!one)
         x = pack_rows(job, item, &at, scratch);
     else
         row = rounded_row(job, item, &at, 0, (char *)(scratch + at.rounded), scratch);
@@ -250,6 +251,16 @@ void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch)
         int64_t column = item->column + c, left = item->columns - c, columns = minimum(GMM_PANEL, left);
         if (item->outer)
             outer_panel(job, item, &at, scratch, &x, matrix, column, left);
+        else if (!one)
+            job->plan->int8->int8->few(&(gmm_int8_few){
+                .weights = &job->call->weights,
+                .w = plain_rows(job, &at, scratch, matrix, column, columns),
+                .columns = columns,
+                .k = job->call->k,
+                .rows = item->rows,
+                .x = x,
+                .out = results,
+            });
         else
             job->plan->int8->int8->dot(&(gmm_int8_dot){
                 .weights = &job->call->weights,

@@ -14,6 +14,8 @@
 #include "kernels/kernel.h"
 
 enum {
+    GMM_INT8_MOST_FEW = 8,         /* rows of few; at most those of a kernel's tile */
+    GMM_INT8_FEW_BITS = 4,         /* of its codes: 8-bit ones are faster in panels, which are fetched further ahead */
     GMM_INT8_E2M1_ZERO = 12,       /* twice the largest E2M1 value */
     GMM_INT8_SMALLEST = 0x04000000 /* 2^-119 as bits: a group of x whose magnitudes are all below it is one of zeros */
 };
@@ -61,6 +63,16 @@ typedef struct gmm_int8_dot {
     float *out; /* [columns] */
 } gmm_int8_dot;
 
+/* Few rows times up to GMM_PANEL weight rows of 4-bit codes, which are used once, without a panel. */
+typedef struct gmm_int8_few {
+    const gmm_weights *weights;
+    gmm_rows w;
+    int64_t columns, k;
+    int64_t rows;     /* 2 to GMM_INT8_MOST_FEW */
+    gmm_int8_tiles x; /* one tile */
+    float *out;       /* [rows][GMM_PANEL]: `columns` of each are written */
+} gmm_int8_few;
+
 /* A block of K of GMM_PANEL weight rows, as outer wants them. How codes lie is the kernel's business. */
 typedef struct gmm_int8_panel {
     const gmm_weights *weights;
@@ -86,6 +98,7 @@ struct gmm_int8 {
     /* Put the rows of one tile, `rows` of them, where its codes and factors are to begin; k is that of `to`. */
     void (*pack)(const gmm_int8_row *from, int64_t rows, const gmm_weights *weights, const gmm_int8_tiles *to);
     void (*dot)(const gmm_int8_dot *call);
+    void (*few)(const gmm_int8_few *call); /* NULL: fill and outer do as well */
     void (*fill)(const gmm_int8_panel *panel);
     void (*outer)(const gmm_int8_outer *call);
 };

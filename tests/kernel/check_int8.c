@@ -272,6 +272,43 @@ static void check_dot(const gmm_kernel *kernel, const problem *p, int64_t row, i
     gmm_guarded_free(&out);
 }
 
+/* Some columns of the first `rows` rows. */
+static void check_few(const gmm_kernel *kernel, const problem *p, int64_t rows, int64_t column, int64_t columns)
+{
+    gmm_guarded codes, out, memory;
+    float *factors = check_floats(&memory, rows * p->groups * 2);
+
+    /* What is behind the last row's sums is not written. */
+    float *at = check_floats(&out, (rows - 1) * GMM_PANEL + columns);
+    gmm_guarded_make(&codes, (size_t)(rows * p->k), GMM_GUARD_AFTER, 0);
+    gmm_int8_tiles x = {.k = p->k, .codes = (int8_t *)codes.data, .factors = factors};
+    kernel->int8->pack(p->rounded, rows, &p->weights, &x);
+    kernel->int8->few(&(gmm_int8_few){.weights = &p->weights,
+                                      .w = rows_from(&p->w, column),
+                                      .columns = columns,
+                                      .k = p->k,
+                                      .rows = rows,
+                                      .x = x,
+                                      .out = at});
+    for (int64_t r = 0; r < rows; r++)
+        check_all_same(at + r * GMM_PANEL, p->want + r * p->columns + column, columns, "the contract says (few)");
+    if (!gmm_guarded_intact(&out))
+        check_fail("few writes before out");
+    gmm_guarded_free(&codes);
+    gmm_guarded_free(&memory);
+    gmm_guarded_free(&out);
+}
+
+/* As many rows as there are, up to a random number. */
+static void check_some_few(const gmm_kernel *kernel, const problem *p, gmm_random *random, int64_t column,
+                           int64_t columns)
+{
+    int64_t most = p->rows < GMM_INT8_MOST_FEW ? p->rows : GMM_INT8_MOST_FEW;
+
+    if (kernel->int8->few && p->weights.bits == GMM_INT8_FEW_BITS && most >= 2)
+        check_few(kernel, p, gmm_random_between(random, 2, most), column, columns < GMM_PANEL ? columns : GMM_PANEL);
+}
+
 /* A block of K of a panel and all rows. */
 static void run_block(const gmm_kernel *kernel, const problem *p, int64_t column, int64_t columns, int64_t begin,
                       int64_t end, float *sums)
@@ -324,6 +361,8 @@ static void check_both(const gmm_kernel *kernel, const problem *p, gmm_random *r
     check_dot(kernel, p, gmm_random_between(random, 0, p->rows - 1), 0, p->columns);
     check_dot(kernel, p, gmm_random_between(random, 0, p->rows - 1), column,
               gmm_random_between(random, 1, p->columns - column));
+    check_some_few(kernel, p, random, 0, p->columns);
+    check_some_few(kernel, p, random, column, p->columns - column);
     check_outer_body(kernel, p, random, 0);
     check_outer_body(kernel, p, random, column);
 }
@@ -364,6 +403,7 @@ void check_int8_shapes(void **state)
         check_outer_body(kernel, &p, &random, 0);
         for (int64_t columns = 1; columns <= MOST_COLUMNS; columns++) {
             check_dot(kernel, &p, rows - 1, 0, columns);
+            check_some_few(kernel, &p, &random, MOST_COLUMNS - columns, columns);
             check_outer_body(kernel, &p, &random, MOST_COLUMNS - columns);
         }
         free_problem(&p);

@@ -73,35 +73,32 @@ static inline __attribute__((always_inline)) __m256i load_32(const uint8_t *from
                         : _mm256_maskz_loadu_epi8((__mmask32)first_64(count), from);
 }
 
-/* `count` bytes, up to 64, at `at` of each of 16 columns: lane c of to[i] is bytes 4 i to 4 i + 3 of column c. Halves
- * are put together as they are loaded, which spares the port that shuffles a quarter of its work. */
-static inline __attribute__((always_inline)) void columns_turned(const uint8_t *const *from, int64_t at, int64_t count,
-                                                                 __m512i *to)
+/* `count` bytes of one column and those of another. The load puts them together, which spares the port that shuffles. */
+static inline __attribute__((always_inline)) __m512i two_halves(const uint8_t *first, const uint8_t *second,
+                                                                int64_t count)
 {
-    __m512i v[2][8], t[2][8];
+    return _mm512_inserti64x4(_mm512_castsi256_si512(load_32(first, count)), load_32(second, count), 1);
+}
 
-#pragma GCC unroll 8
-    for (int c = 0; c < 8; c++) {
-        const uint8_t *first = from[c / 4 * 8 + c % 4] + at, *second = from[c / 4 * 8 + c % 4 + 4] + at;
-#pragma GCC unroll 2
-        for (int h = 0; h < 2; h++)
-            v[h][c] = _mm512_inserti64x4(_mm512_castsi256_si512(load_32(first + h * 32, count - h * 32)),
-                                         load_32(second + h * 32, count - h * 32), 1);
-    }
+/* From v[h][c], 32 bytes of columns c / 4 * 8 + c % 4 and of the fourth one after it, for both h: lane c of to[8 h + i]
+ * is bytes 4 i to 4 i + 3 of column c. */
+static inline __attribute__((always_inline)) void turn_halves(__m512i (*v)[8], __m512i *to)
+{
+    __m512i t[8];
+
 #pragma GCC unroll 2
     for (int h = 0; h < 2; h++) {
 #pragma GCC unroll 4
         for (int c = 0; c < 8; c += 2) {
-            t[h][c] = _mm512_unpacklo_epi32(v[h][c], v[h][c + 1]);
-            t[h][c + 1] = _mm512_unpackhi_epi32(v[h][c], v[h][c + 1]);
+            t[c] = _mm512_unpacklo_epi32(v[h][c], v[h][c + 1]);
+            t[c + 1] = _mm512_unpackhi_epi32(v[h][c], v[h][c + 1]);
         }
-        /* Now columns 0 to 3, or 8 to 11, are in lanes 0 and 1 of 128 bits, and those after them in 2 and 3. */
 #pragma GCC unroll 2
         for (int q = 0; q < 8; q += 4)
 #pragma GCC unroll 2
             for (int j = 0; j < 2; j++) {
-                v[h][q + 2 * j] = _mm512_unpacklo_epi64(t[h][q + j], t[h][q + j + 2]);
-                v[h][q + 2 * j + 1] = _mm512_unpackhi_epi64(t[h][q + j], t[h][q + j + 2]);
+                v[h][q + 2 * j] = _mm512_unpacklo_epi64(t[q + j], t[q + j + 2]);
+                v[h][q + 2 * j + 1] = _mm512_unpackhi_epi64(t[q + j], t[q + j + 2]);
             }
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
@@ -109,6 +106,21 @@ static inline __attribute__((always_inline)) void columns_turned(const uint8_t *
             to[h * 8 + 4 + j] = _mm512_shuffle_i32x4(v[h][j], v[h][4 + j], 0xdd);
         }
     }
+}
+
+/* `count` bytes, up to 64, at `at` of each of 16 columns: lane c of to[i] is bytes 4 i to 4 i + 3 of column c. */
+static inline __attribute__((always_inline)) void columns_turned(const uint8_t *const *from, int64_t at, int64_t count,
+                                                                 __m512i *to)
+{
+    __m512i v[2][8];
+
+#pragma GCC unroll 8
+    for (int c = 0; c < 8; c++)
+#pragma GCC unroll 2
+        for (int h = 0; h < 2; h++)
+            v[h][c] = two_halves(from[c / 4 * 8 + c % 4] + at + h * 32, from[c / 4 * 8 + c % 4 + 4] + at + h * 32,
+                                 count - h * 32);
+    turn_halves(v, to);
 }
 
 #endif

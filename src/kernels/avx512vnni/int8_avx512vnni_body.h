@@ -18,6 +18,7 @@ enum {
     INT8_MR = 12,      /* rows whose sums stay in registers: 24 of them, two of weights, one of x */
     INT8_COLUMNS = 16, /* of the dot body: lanes of the final sums */
     INT8_GROUPS = 128, /* whose terms are kept until all columns have theirs */
+    INT8_PIECE = 128,  /* codes of each column that are turned together: whole groups */
     INT8_AHEAD = 2048, /* bytes: how far the dot body fetches ahead, at least */
 };
 
@@ -246,39 +247,76 @@ static inline __attribute__((always_inline)) void dot_variant(const gmm_int8_dot
 
 /* ---- many rows: lanes along N, four elements of K in each ---- */
 
-/* Codes of 4 or 8 bits of 16 columns: 32 bits of each column, turned as they lie, are one step or two. In the second
- * case the first one has the even elements, and x is packed in this order. */
-static inline __attribute__((always_inline)) void fill_turned(const gmm_int8_panel *panel, int bits, int64_t column,
-                                                              uint8_t *to)
+/* Where the codes of 16 of a panel's columns begin. Columns that are missing get those of the last one. */
+static inline void begin_columns(const gmm_rows *w, int64_t column, int64_t columns, int64_t bytes,
+                                 const uint8_t *from[16])
+{
+    for (int64_t c = 0; c < 16; c++)
+        from[c] =
+            (const uint8_t *)gmm_row_at(w, column + c < columns ? column + c : columns - 1).codes + bytes;
+}
+
+/* Codes of 16 columns, 4 or 8 bits each: 32 bits of each column, turned as they lie, are one step of four elements or
+ * two. In the second case the first one has the even elements, and x is packed in this order. `count` is that of bytes,
+ * `stride` from one step to the next. */
+static inline __attribute__((always_inline)) void turn_packed(const uint8_t *const *from, int64_t at, int64_t count,
+                                                              int bits, int64_t stride, uint8_t *to)
 {
     const __m512i low = _mm512_set1_epi8(15);
-    const int64_t bytes = panel->k * bits / 8;
-    const uint8_t *from[16];
+    __m512i v[16];
 
-    for (int c = 0; c < 16; c++) {
-        /* Columns that are missing get those of the last one. */
-        int64_t there = column + c < panel->columns ? column + c : panel->columns - 1;
-        from[c] = (const uint8_t *)gmm_row_at(&panel->w, there).codes + panel->begin * bits / 8;
-    }
-    for (int64_t at = 0; at < bytes; at += 64) {
-        __m512i v[16];
-        if (bytes - at >= 64)
-            columns_turned(from, at, 64, v);
-        else
-            columns_turned(from, at, bytes - at, v);
+    columns_turned(from, at, count, v);
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; i++) {
-            if (i * 4 >= bytes - at)
-                break;
-            if (bits == 8) {
-                _mm512_store_si512(to, v[i]);
-            } else {
-                _mm512_store_si512(to, from_nibbles(_mm512_and_si512(v[i], low)));
-                to += 4 * GMM_PANEL;
-                _mm512_store_si512(to, from_nibbles(_mm512_and_si512(_mm512_srli_epi32(v[i], 4), low)));
-            }
-            to += 4 * GMM_PANEL;
+    for (int i = 0; i < 16; i++) {
+        if (i * 4 >= count)
+            break;
+        if (bits == 8) {
+            _mm512_store_si512(to + i * stride, v[i]);
+        } else {
+            _mm512_store_si512(to + 2 * i * stride, from_nibbles(_mm512_and_si512(v[i], low)));
+            _mm512_store_si512(to + (2 * i + 1) * stride,
+                               from_nibbles(_mm512_and_si512(_mm512_srli_epi32(v[i], 4), low)));
         }
+    }
+}
+
+/* Up to 64 codes of each of 16 columns, of any number of bits, in the order of K. */
+static inline __attribute__((always_inline)) void turn_unpacked(const uint8_t *const *from, int64_t at, int64_t count,
+                                                                int bits, int64_t stride, uint8_t *to)
+{
+    vf32 lanes[16];
+
+#pragma GCC unroll 16
+    for (int c = 0; c < 16; c++)
+        lanes[c] = _mm512_castsi512_ps(codes_64(bits, from[c] + at, count));
+    vf32_transpose(lanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        if (i * 4 < count)
+            _mm512_store_ps((float *)(void *)(to + i * stride), lanes[i]);
+}
+
+/* Up to INT8_PIECE codes of 16 columns from element k on: a step of four elements takes `stride` bytes. */
+static inline __attribute__((always_inline)) void turn_piece(const uint8_t *const *from, int64_t k, int64_t count,
+                                                             int bits, int64_t stride, uint8_t *to)
+{
+    if (bits == 4) {
+        if (count == INT8_PIECE)
+            turn_packed(from, k / 2, 64, 4, stride, to);
+        else
+            turn_packed(from, k / 2, count / 2, 4, stride, to);
+        return;
+    }
+    for (int64_t half = 0; half < count; half += 64, to += 16 * stride) {
+        int64_t at = (k + half) * bits / 8;
+        if (bits == 8 && count - half >= 64)
+            turn_packed(from, at, 64, 8, stride, to);
+        else if (bits == 8)
+            turn_packed(from, at, count - half, 8, stride, to);
+        else if (count - half >= 64)
+            turn_unpacked(from, at, 64, bits, stride, to);
+        else
+            turn_unpacked(from, at, count - half, bits, stride, to);
     }
 }
 
@@ -288,69 +326,80 @@ static inline __attribute__((always_inline)) void fill_codes(const gmm_int8_pane
 {
     const uint8_t *from[16];
 
-    for (int c = 0; c < 16; c++)
-        from[c] = column + c < panel->columns
-                      ? (const uint8_t *)gmm_row_at(&panel->w, column + c).codes + panel->begin * bits / 8
-                      : NULL;
-    for (int64_t k = 0; k < panel->k; k += 64, to += 64 * GMM_PANEL) {
-        int64_t count = panel->k - k < 64 ? panel->k - k : 64;
-        vf32 lanes[16];
-#pragma GCC unroll 16
-        for (int c = 0; c < 16; c++) {
-            lanes[c] = _mm512_setzero_ps();
-            if (from[c])
-                lanes[c] = _mm512_castsi512_ps(count == 64 ? codes_64(bits, from[c] + k * bits / 8, 64)
-                                                           : codes_64(bits, from[c] + k * bits / 8, count));
-        }
-        vf32_transpose(lanes);
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++)
-            if (i * 4 < count)
-                _mm512_store_ps((float *)(void *)(to + i * 4 * GMM_PANEL), lanes[i]);
-    }
+    begin_columns(&panel->w, column, panel->columns, panel->begin * bits / 8, from);
+    for (int64_t k = 0; k < panel->k; k += INT8_PIECE, to += INT8_PIECE * GMM_PANEL)
+        turn_piece(from, k, panel->k - k < INT8_PIECE ? panel->k - k : INT8_PIECE, bits, 4 * GMM_PANEL, to);
 }
 
-/* 16 columns of [columns][INT8_GROUPS] to lanes of [groups][GMM_PANEL]. */
-static void turn_scales(float (*from)[INT8_GROUPS], int64_t count, float *to)
+/* Lane c of number g at to[g * stride]: from[c][g]. */
+static inline void turn_floats(float (*from)[16], int64_t count, int64_t stride, float *to)
 {
-    for (int64_t g = 0; g < count; g += 16) {
-        vf32 lanes[16];
+    vf32 lanes[16];
+
 #pragma GCC unroll 16
-        for (int c = 0; c < 16; c++)
-            lanes[c] = _mm512_loadu_ps(from[c] + g);
-        vf32_transpose(lanes);
+    for (int c = 0; c < 16; c++)
+        lanes[c] = _mm512_loadu_ps(from[c]);
+    vf32_transpose(lanes);
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; i++)
-            if (g + i < count)
-                _mm512_store_ps(to + (g + i) * GMM_PANEL, lanes[i]);
+    for (int i = 0; i < 16; i++)
+        if (i < count)
+            _mm512_store_ps(to + i * stride, lanes[i]);
+}
+
+/* Scales and biases of up to 16 groups of 16 columns as f32, lanes along N. */
+static inline __attribute__((always_inline)) void turn_scales(const gmm_weights *weights, const gmm_rows *w,
+                                                              int64_t column, int64_t columns, int64_t first,
+                                                              int64_t count, int64_t stride, float *scales,
+                                                              float *biases)
+{
+    if (INT8_BIASES && weights->scales_dtype == GMM_BF16 && weights->biases_dtype == GMM_BF16) {
+        /* Two numbers of 16 bits of each column are turned together. */
+        const __m512i high = _mm512_set1_epi32((int)0xffff0000);
+        __m512i v[2][8], turned[16];
+#pragma GCC unroll 8
+        for (int c = 0; c < 8; c++) {
+            int64_t near = column + c / 4 * 8 + c % 4, far = near + 4;
+            gmm_row a = gmm_row_at(w, near < columns ? near : columns - 1),
+                    b = gmm_row_at(w, far < columns ? far : columns - 1);
+            v[0][c] = two_halves((const uint8_t *)a.scales + first * 2, (const uint8_t *)b.scales + first * 2, count * 2);
+            v[1][c] = two_halves((const uint8_t *)a.biases + first * 2, (const uint8_t *)b.biases + first * 2, count * 2);
+        }
+        turn_halves(v, turned);
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            if (2 * i < count) {
+                _mm512_store_si512(scales + 2 * i * stride, _mm512_slli_epi32(turned[i], 16));
+                _mm512_store_si512(biases + 2 * i * stride, _mm512_slli_epi32(turned[8 + i], 16));
+            }
+            if (2 * i + 1 < count) {
+                _mm512_store_si512(scales + (2 * i + 1) * stride, _mm512_and_si512(turned[i], high));
+                _mm512_store_si512(biases + (2 * i + 1) * stride, _mm512_and_si512(turned[8 + i], high));
+            }
+        }
+        return;
     }
+    float as_they_lie[2][16][16];
+    for (int64_t c = 0; c < 16; c++)
+        group_scales(weights, gmm_row_at(w, column + c < columns ? column + c : columns - 1), first, count,
+                     as_they_lie[0][c], as_they_lie[1][c]);
+    turn_floats(as_they_lie[0], count, stride, scales);
+    if (INT8_BIASES)
+        turn_floats(as_they_lie[1], count, stride, biases);
 }
 
 static void fill_scales(const gmm_int8_panel *panel, int64_t column)
 {
     int64_t size = panel->weights->group_size, begin = panel->begin / size, groups = panel->k / size;
-    float scales[16][INT8_GROUPS], biases[16][INT8_GROUPS];
 
-    for (int64_t first = 0; first < groups; first += INT8_GROUPS) {
-        int64_t count = groups - first < INT8_GROUPS ? groups - first : INT8_GROUPS;
-        for (int64_t c = 0; c < 16; c++) {
-            /* Columns that are missing get those of the last one. */
-            int64_t there = column + c < panel->columns ? column + c : panel->columns - 1;
-            group_scales(panel->weights, gmm_row_at(&panel->w, there), begin + first, count, scales[c], biases[c]);
-        }
-        turn_scales(scales, count, panel->scales + first * GMM_PANEL + column);
-        if (INT8_BIASES)
-            turn_scales(biases, count, panel->biases + first * GMM_PANEL + column);
-    }
+    for (int64_t g = 0; g < groups; g += 16)
+        turn_scales(panel->weights, &panel->w, column, panel->columns, begin + g, groups - g < 16 ? groups - g : 16,
+                    GMM_PANEL, panel->scales + g * GMM_PANEL + column, panel->biases + g * GMM_PANEL + column);
 }
 
 static inline __attribute__((always_inline)) void fill_variant(const gmm_int8_panel *panel, int bits)
 {
     for (int64_t column = 0; column < GMM_PANEL; column += 16) {
-        if (bits == 4 || bits == 8)
-            fill_turned(panel, bits, column, panel->codes + column * 4);
-        else
-            fill_codes(panel, bits, column, panel->codes + column * 4);
+        fill_codes(panel, bits, column, panel->codes + column * 4);
         fill_scales(panel, column);
     }
 }
@@ -361,6 +410,111 @@ static inline __attribute__((always_inline)) __m512i add_products(__m512i sum, _
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(x));
     return sum;
 }
+
+/* ---- few rows: lanes along N as well, but 16 columns go from memory to sums in one go ---- */
+
+/* Groups of a piece go on the sums of `rows` rows, a constant. */
+static inline __attribute__((always_inline)) void piece_rows(const uint8_t *codes, int64_t groups, int64_t size,
+                                                             const int8_t *x, const float *factors,
+                                                             const float *scales, const float *biases, int rows,
+                                                             __m512 *sums)
+{
+    for (int64_t g = 0; g < groups; g++, factors += 2 * rows, scales += 16, biases += 16) {
+        __m512i sum[GMM_INT8_MOST_FEW][2];
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++)
+            sum[r][0] = sum[r][1] = _mm512_setzero_si512();
+        for (int64_t k = 0; k < size; k += 8, codes += 128, x += 8 * rows) {
+            __m512i first = _mm512_load_si512(codes), second = _mm512_load_si512(codes + 64);
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; r++) {
+                int32_t four[2];
+                memcpy(&four[0], x + 4 * r, 4);
+                memcpy(&four[1], x + 4 * (rows + r), 4);
+                sum[r][0] = add_products(sum[r][0], first, _mm512_set1_epi32(four[0]));
+                sum[r][1] = add_products(sum[r][1], second, _mm512_set1_epi32(four[1]));
+            }
+        }
+        const __m512 scale = _mm512_load_ps(scales), bias = INT8_BIASES ? _mm512_load_ps(biases) : _mm512_setzero_ps();
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) {
+            __m512 terms =
+                group_terms(_mm512_add_epi32(sum[r][0], sum[r][1]), _mm512_set1_ps(factors[rows + r]), scale, bias);
+            sums[r] = _mm512_fmadd_ps(_mm512_set1_ps(factors[r]), terms, sums[r]);
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void few_rows(const gmm_int8_few *call, int bits, int rows)
+{
+    const int64_t size = call->weights->group_size, groups = call->k / size;
+    /* The next 16 columns, of this item or what may follow it, are fetched; line after line where rows lie one after the
+     * other, since the CPU helps with that. */
+    const bool in_order = call->w.code_bytes == call->k * bits / 8;
+    const int64_t line_step = in_order ? 64 : call->w.code_bytes, pace = in_order ? 16 : 1;
+    const uintptr_t codes_ahead = (uintptr_t)(16 * call->w.code_bytes),
+                    scales_ahead = (uintptr_t)(16 * call->w.scale_bytes),
+                    biases_ahead = (uintptr_t)(16 * call->w.bias_bytes);
+    __attribute__((aligned(64))) uint8_t codes[INT8_PIECE * 16];
+    __attribute__((aligned(64))) float scales[16 * 16], biases[16 * 16];
+
+    for (int64_t column = 0; column < call->columns; column += 16) {
+        const __mmask16 there = first_16(call->columns - column);
+        const uint8_t *from[16];
+        __m512 sums[GMM_INT8_MOST_FEW];
+        begin_columns(&call->w, column, call->columns, 0, from);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++)
+            sums[r] = _mm512_setzero_ps();
+        for (int64_t first = 0; first < groups; first += 16) {
+            int64_t end = groups - first < 16 ? groups : first + 16;
+            for (int64_t c = 0; c < 16; c++) {
+                gmm_row row = gmm_row_at(&call->w, column + c);
+                __builtin_prefetch((const void *)((uintptr_t)row.scales + scales_ahead + (uintptr_t)first * 2), 0, 2);
+                if (INT8_BIASES)
+                    __builtin_prefetch((const void *)((uintptr_t)row.biases + biases_ahead + (uintptr_t)first * 2), 0,
+                                       2);
+            }
+            turn_scales(call->weights, &call->w, column, call->columns, first, end - first, 16, scales, biases);
+            for (int64_t k = first * size; k < end * size; k += INT8_PIECE) {
+                int64_t count = end * size - k < INT8_PIECE ? end * size - k : INT8_PIECE;
+                for (int line = 0; line < INT8_PIECE * bits / 8; line += 64)
+#pragma GCC unroll 16
+                    for (int c = 0; c < 16; c++)
+                        __builtin_prefetch(
+                            (const void *)((uintptr_t)from[0] + codes_ahead +
+                                           (uintptr_t)((k * bits / 8 + line) * pace + c * line_step)));
+                turn_piece(from, k, count, bits, 64, codes);
+                piece_rows(codes, count / size, size, call->x.codes + k * rows,
+                           call->x.factors + k / size * 2 * rows, scales + (k / size - first) * 16,
+                           biases + (k / size - first) * 16, rows, sums);
+            }
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++)
+            _mm512_mask_storeu_ps(call->out + r * GMM_PANEL + column, there, sums[r]);
+    }
+}
+
+static inline __attribute__((always_inline)) void few_variant(const gmm_int8_few *call, int bits)
+{
+    switch (call->rows) {
+#define INT8_CASE(rows)                                                                                                \
+    case rows:                                                                                                         \
+        few_rows(call, bits, rows);                                                                                    \
+        break
+        INT8_CASE(2);
+        INT8_CASE(3);
+        INT8_CASE(4);
+        INT8_CASE(5);
+        INT8_CASE(6);
+        INT8_CASE(7);
+        INT8_CASE(8);
+#undef INT8_CASE
+    }
+}
+
+/* ---- many rows: tiles times a panel ---- */
 
 /* `rows` is a constant at every call. */
 static inline __attribute__((always_inline)) void outer_rows(const gmm_int8_outer *call, int64_t row, int rows)

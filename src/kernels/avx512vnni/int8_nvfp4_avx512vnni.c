@@ -36,6 +36,11 @@ static void dot(const gmm_int8_dot *call)
     dot_variant(call, 4, 16);
 }
 
+static void few(const gmm_int8_few *call)
+{
+    few_variant(call, GMM_INT8_FEW_BITS);
+}
+
 static void fill(const gmm_int8_panel *panel)
 {
     fill_variant(panel, 4);
@@ -49,5 +54,5 @@ const gmm_kernel gmm_int8_nvfp4_avx512vnni = {
     .needs = GMM_CPU_AVX512VNNI,
     .mr = INT8_MR,
     .nr = GMM_PANEL,
-    .int8 = &(const gmm_int8){.quantize = quantize, .pack = pack, .dot = dot, .fill = fill, .outer = outer},
+    .int8 = &(const gmm_int8){.quantize = quantize, .pack = pack, .dot = dot, .few = few, .fill = fill, .outer = outer},
 };
