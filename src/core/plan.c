@@ -153,7 +153,7 @@ static int64_t most_few_rows(const gmm_call *call, const gmm_plan *plan)
     if (call->panel_block)
         return 0; /* panels are in the outer body's order, and need no preparation that few rows could save */
     if (plan->int8)
-        return plan->int8->int8->few && call->weights.bits == GMM_INT8_FEW_BITS ? GMM_INT8_MOST_FEW : 1;
+        return gmm_int8_few_rows(plan->int8->int8, call->weights.bits);
     if (!call->dot)
         return SWEEP_ROWS;
     return call->quantized ? DOT_ROWS_CODES : call->weights.dtype == GMM_F32 ? DOT_ROWS_F32 : DOT_ROWS_OTHER;

@@ -155,18 +155,21 @@ bool gmm_run_int8_round(const gmm_context *context, run_job *job, gmm_arena *are
     return true;
 }
 
-/* Row number `row` of an item, rounded now into `own` unless all are rounded already. */
-static gmm_int8_row rounded_row(const run_job *job, const gmm_item *item, const layout *at, int64_t row, char *own,
-                                float *scratch)
+/* Rows [row, row + count) of an item, a tile at most, rounded now unless all are rounded already. */
+static void round_rows(const run_job *job, const gmm_item *item, const layout *at, int64_t row, int64_t count,
+                       float *scratch, gmm_int8_row *rows)
 {
     const gmm_call *call = job->call;
-    int64_t m, product = product_of(job, item, row, &m);
 
-    if (job->rounded)
-        own = job->rounded + (gmm_indices_at(&call->lhs_indices, call, product) * call->m + m) * at->row_bytes;
-    else
-        round_row(job, at, lhs_row(job, item, row), own, scratch);
-    return rounded_at(at, own);
+    for (int64_t r = 0; r < count; r++) {
+        int64_t m, product = product_of(job, item, row + r, &m);
+        char *own = (char *)(scratch + at->rounded) + r * at->row_bytes;
+        if (job->rounded)
+            own = job->rounded + (gmm_indices_at(&call->lhs_indices, call, product) * call->m + m) * at->row_bytes;
+        else
+            round_row(job, at, lhs_row(job, item, row + r), own, scratch);
+        rows[r] = rounded_at(at, own);
+    }
 }
 
 static gmm_int8_tiles pack_rows(const run_job *job, const gmm_item *item, const layout *at, float *scratch)
@@ -182,8 +185,7 @@ static gmm_int8_tiles pack_rows(const run_job *job, const gmm_item *item, const 
         gmm_int8_row from[GMM_MAX_MR];
         tile.codes += row * all.k;
         tile.factors += 2 * row * (all.k / weights->group_size);
-        for (int64_t r = 0; r < rows; r++)
-            from[r] = rounded_row(job, item, at, row + r, (char *)(scratch + at->rounded) + r * at->row_bytes, scratch);
+        round_rows(job, item, at, row, rows, scratch, from);
         kernel->int8->pack(from, rows, weights, &tile);
     }
     return all;
@@ -239,19 +241,19 @@ void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch)
     float *results = scratch + at.results;
     char **to = (char **)(void *)(scratch + at.to);
     gmm_int8_tiles x = {0};
-    gmm_int8_row row = {0};
-    bool one = item->rows == 1 && !item->outer;
-    if (!one)
+    gmm_int8_row rows[GMM_INT8_MOST_DOT_ROWS];
+    bool few = !item->outer && item->rows > 1 && job->call->weights.bits == GMM_INT8_FEW_BITS;
+    if (item->outer || few)
         x = pack_rows(job, item, &at, scratch);
     else
-        row = rounded_row(job, item, &at, 0, (char *)(scratch + at.rounded), scratch);
+        round_rows(job, item, &at, 0, item->rows, scratch, rows);
     for (int64_t r = 0; r < item->rows; r++)
         to[r] = out_row(job, item, r);
     for (int64_t c = 0; c < item->columns; c += GMM_PANEL) {
         int64_t column = item->column + c, left = item->columns - c, columns = minimum(GMM_PANEL, left);
         if (item->outer)
             outer_panel(job, item, &at, scratch, &x, matrix, column, left);
-        else if (!one)
+        else if (few)
             job->plan->int8->int8->few(&(gmm_int8_few){
                 .weights = &job->call->weights,
                 .w = plain_rows(job, &at, scratch, matrix, column, columns),
@@ -267,8 +269,10 @@ void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch)
                 .w = plain_rows(job, &at, scratch, matrix, column, columns),
                 .columns = columns,
                 .k = job->call->k,
-                .x = &row,
+                .rows = item->rows,
+                .x = rows,
                 .out = results,
+                .out_stride = GMM_PANEL,
             });
         for (int64_t r = 0; r < item->rows; r++)
             store(job, to[r], column, columns, results + r * GMM_PANEL);

@@ -15,7 +15,8 @@
 
 enum {
     GMM_INT8_MOST_FEW = 8,         /* rows of few; at most those of a kernel's tile */
-    GMM_INT8_FEW_BITS = 4,         /* of its codes: 8-bit ones are faster in panels, which are fetched further ahead */
+    GMM_INT8_FEW_BITS = 4,         /* of its codes */
+    GMM_INT8_MOST_DOT_ROWS = 4,    /* of any kernel */
     GMM_INT8_E2M1_ZERO = 12,       /* twice the largest E2M1 value */
     GMM_INT8_SMALLEST = 0x04000000 /* 2^-119 as bits: a group of x whose magnitudes are all below it is one of zeros */
 };
@@ -54,13 +55,15 @@ typedef struct gmm_int8_tiles {
     float *factors; /* and here at 2 r * groups: [groups][2][rows of the tile], scales and sums */
 } gmm_int8_tiles;
 
-/* One row times `columns` weight rows. */
+/* One row times `columns` weight rows; of 8-bit codes, up to the kernel's dot_rows rows. */
 typedef struct gmm_int8_dot {
     const gmm_weights *weights;
     gmm_rows w;
     int64_t columns, k;
-    const gmm_int8_row *x;
-    float *out; /* [columns] */
+    int64_t rows;
+    const gmm_int8_row *x; /* [rows] */
+    float *out;            /* `columns` of each row are written */
+    int64_t out_stride;    /* from one row to the next */
 } gmm_int8_dot;
 
 /* Few rows times up to GMM_PANEL weight rows of 4-bit codes, which are used once, without a panel. */
@@ -101,6 +104,15 @@ struct gmm_int8 {
     void (*few)(const gmm_int8_few *call); /* NULL: fill and outer do as well */
     void (*fill)(const gmm_int8_panel *panel);
     void (*outer)(const gmm_int8_outer *call);
+    int32_t dot_rows; /* 1 to GMM_INT8_MOST_DOT_ROWS */
 };
+
+/* The most rows that are multiplied without a panel. */
+static inline int64_t gmm_int8_few_rows(const gmm_int8 *kernel, int bits)
+{
+    if (bits == GMM_INT8_FEW_BITS)
+        return kernel->few ? GMM_INT8_MOST_FEW : 1;
+    return bits == 8 ? kernel->dot_rows : 1;
+}
 
 #endif

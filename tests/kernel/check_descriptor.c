@@ -50,7 +50,7 @@ void check_descriptor(void **state)
     if (kernel->mr < 1 || kernel->mr > GMM_MAX_MR || kernel->nr < 1 || kernel->nr > GMM_PANEL)
         check_fail("it holds %d rows and %d columns", (int)kernel->mr, (int)kernel->nr);
     if (int8 && (!kernel->int8->quantize || !kernel->int8->pack || !kernel->int8->dot || !kernel->int8->fill ||
-                 !kernel->int8->outer))
+                 !kernel->int8->outer || kernel->int8->dot_rows < 1 || kernel->int8->dot_rows > GMM_INT8_MOST_DOT_ROWS))
         check_fail("it lacks a part of int8 sums");
     if (!portable("dot", "f32") || !portable("outer", "f32") || (int8 && !portable("int8", kernel->reads)))
         check_fail("nothing would be left on a CPU without it");

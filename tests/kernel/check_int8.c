@@ -254,19 +254,26 @@ static gmm_rows rows_from(const gmm_rows *rows, int64_t i)
     return from;
 }
 
-/* Some columns of one row. */
+/* Some columns of row `row` and, if the kernel can, of those that follow. */
 static void check_dot(const gmm_kernel *kernel, const problem *p, int64_t row, int64_t column, int64_t columns)
 {
+    int64_t most = p->weights.bits == 8 ? kernel->int8->dot_rows : 1,
+            rows = p->rows - row < most ? p->rows - row : most;
     gmm_guarded out;
-    float *at = check_floats(&out, columns);
+    /* What is behind the last row's sums is not written. */
+    float *at = check_floats(&out, (rows - 1) * (columns + 1) + columns);
 
     kernel->int8->dot(&(gmm_int8_dot){.weights = &p->weights,
                                       .w = rows_from(&p->w, column),
                                       .columns = columns,
                                       .k = p->k,
+                                      .rows = rows,
                                       .x = p->rounded + row,
-                                      .out = at});
-    check_all_same(at, p->want + row * p->columns + column, columns, "the contract says (dot)");
+                                      .out = at,
+                                      .out_stride = columns + 1});
+    for (int64_t r = 0; r < rows; r++)
+        check_all_same(at + r * (columns + 1), p->want + (row + r) * p->columns + column, columns,
+                       "the contract says (dot)");
     if (!gmm_guarded_intact(&out))
         check_fail("dot writes before out");
     gmm_guarded_free(&out);
@@ -402,7 +409,7 @@ void check_int8_shapes(void **state)
         make_problem(&p, &random, kernel, CHECK_TAME, 0);
         check_outer_body(kernel, &p, &random, 0);
         for (int64_t columns = 1; columns <= MOST_COLUMNS; columns++) {
-            check_dot(kernel, &p, rows - 1, 0, columns);
+            check_dot(kernel, &p, gmm_random_between(&random, 0, rows - 1), 0, columns);
             check_some_few(kernel, &p, &random, MOST_COLUMNS - columns, columns);
             check_outer_body(kernel, &p, &random, MOST_COLUMNS - columns);
         }

@@ -266,8 +266,13 @@ static void call_int8(const time_item *item, time_memory *memory, const gmm_rows
     };
 
     if (item->rows == 1) {
-        kernel->int8->dot(&(gmm_int8_dot){
-            .weights = &item->weights, .w = *w, .columns = TIME_COLUMNS, .k = item->k, .x = &row, .out = memory->out});
+        kernel->int8->dot(&(gmm_int8_dot){.weights = &item->weights,
+                                          .w = *w,
+                                          .columns = TIME_COLUMNS,
+                                          .k = item->k,
+                                          .rows = 1,
+                                          .x = &row,
+                                          .out = memory->out});
         return;
     }
     gmm_ahead_row(&nothing);

@@ -11,5 +11,6 @@ const gmm_kernel gmm_int8_affine_avx2 = {
     .needs = GMM_CPU_AVX2,
     .mr = 1,
     .nr = 1,
-    .int8 = &(const gmm_int8){.quantize = quantize, .pack = pack, .dot = dot, .fill = fill, .outer = outer},
+    .int8 =
+        &(const gmm_int8){.quantize = quantize, .pack = pack, .dot = dot, .fill = fill, .outer = outer, .dot_rows = 1},
 };

@@ -73,7 +73,8 @@ static inline __attribute__((always_inline)) __m256i load_32(const uint8_t *from
                         : _mm256_maskz_loadu_epi8((__mmask32)first_64(count), from);
 }
 
-/* `count` bytes of one column and those of another. The load puts them together, which spares the port that shuffles. */
+/* `count` bytes of one column and those of another. The load puts them together, which spares the port that shuffles.
+ */
 static inline __attribute__((always_inline)) __m512i two_halves(const uint8_t *first, const uint8_t *second,
                                                                 int64_t count)
 {

@@ -80,5 +80,11 @@ const gmm_kernel gmm_int8_affine_avx512vnni = {
     .needs = GMM_CPU_AVX512VNNI,
     .mr = INT8_MR,
     .nr = GMM_PANEL,
-    .int8 = &(const gmm_int8){.quantize = quantize, .pack = pack, .dot = dot, .few = few, .fill = fill, .outer = outer},
+    .int8 = &(const gmm_int8){.quantize = quantize,
+                              .pack = pack,
+                              .dot = dot,
+                              .few = few,
+                              .fill = fill,
+                              .outer = outer,
+                              .dot_rows = GMM_INT8_MOST_DOT_ROWS},
 };

@@ -119,7 +119,7 @@ static void pack(const gmm_int8_row *from, int64_t rows, const gmm_weights *weig
     side_by_side(sums, rows, groups, to->factors + rows, 2 * rows, false);
 }
 
-/* ---- one row: lanes along K, then along groups, then along columns ---- */
+/* ---- one row, or a few with 8 bits: lanes along K, then along groups, then along columns ---- */
 
 static inline __m512i quarters(__m512i a, __m512i b)
 {
@@ -192,56 +192,74 @@ static inline __attribute__((always_inline)) __m512 group_terms(__m512i sums, __
     return _mm512_mul_ps(scales, _mm512_fnmadd_ps(_mm512_set1_ps(INT8_ZERO), x_sums, exact));
 }
 
-/* Terms of `count` groups of one column from group `first` on. */
-static inline __attribute__((always_inline)) void
-column_terms(const gmm_int8_dot *call, int bits, int size, int64_t column, int64_t first, int64_t count, float *terms)
+/* Terms of `count` groups of one column from group `first` on, those of row r at terms[r]. */
+static inline __attribute__((always_inline)) void column_terms(const gmm_int8_dot *call, int bits, int size,
+                                                               int64_t column, int64_t first, int64_t count,
+                                                               float (*terms)[INT8_COLUMNS][INT8_GROUPS], int64_t at)
 {
     gmm_row row = gmm_row_at(&call->w, column);
     const uint8_t *codes = (const uint8_t *)row.codes + first * size * bits / 8;
-    const int8_t *x = call->x->codes + first * size;
     float scales[INT8_GROUPS], biases[INT8_GROUPS];
     /* Rows lie one after the other, mostly: a few KB ahead is the next one, or the one after that. */
     int64_t row_bytes = call->k * bits / 8, rows = 1 + INT8_AHEAD / row_bytes;
     uintptr_t ahead = (uintptr_t)codes + (uintptr_t)(rows * call->w.code_bytes);
 
     group_scales(call->weights, row, first, count, scales, biases);
-    for (int64_t g = 0; g < count; g += 16, codes += 2 * size * bits, x += 16 * size) {
+    for (int64_t g = 0; g < count; g += 16, codes += 2 * size * bits) {
         int64_t groups = count - g;
         for (int64_t line = 0; line < 2 * size * bits; line += 64)
             __builtin_prefetch((const void *)(ahead + (uintptr_t)line));
         ahead += (uintptr_t)(2 * size * bits);
-        __m512i sums = groups >= 16 ? group_sums(bits, size, 16, codes, x) : group_sums(bits, size, groups, codes, x);
-        __m512 x_sums = _mm512_maskz_loadu_ps(first_16(groups), call->x->sums + first + g);
-        _mm512_storeu_ps(terms + g, group_terms(sums, x_sums, _mm512_loadu_ps(scales + g),
-                                                INT8_BIASES ? _mm512_loadu_ps(biases + g) : _mm512_setzero_ps()));
+        /* With more rows than one the codes come from the first level again. */
+        for (int64_t r = 0; r < (bits == 8 ? call->rows : 1); r++) {
+            const int8_t *x = call->x[r].codes + (first + g) * size;
+            __m512i sums =
+                groups >= 16 ? group_sums(bits, size, 16, codes, x) : group_sums(bits, size, groups, codes, x);
+            __m512 x_sums = _mm512_maskz_loadu_ps(first_16(groups), call->x[r].sums + first + g);
+            _mm512_storeu_ps(terms[r][at] + g,
+                             group_terms(sums, x_sums, _mm512_loadu_ps(scales + g),
+                                         INT8_BIASES ? _mm512_loadu_ps(biases + g) : _mm512_setzero_ps()));
+        }
     }
+}
+
+/* Terms of 16 columns added up, group after group. */
+static inline __m512 add_terms(__m512 sum, float (*terms)[INT8_GROUPS], int64_t columns, int64_t count,
+                               const float *scales)
+{
+    for (int64_t g = 0; g < count; g += 16) {
+        vf32 lanes[16];
+#pragma GCC unroll 16
+        for (int c = 0; c < 16; c++)
+            lanes[c] = c < columns ? _mm512_loadu_ps(terms[c] + g) : _mm512_setzero_ps();
+        vf32_transpose(lanes);
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            if (g + i < count)
+                sum = _mm512_fmadd_ps(_mm512_set1_ps(scales[g + i]), lanes[i], sum);
+    }
+    return sum;
 }
 
 static inline __attribute__((always_inline)) void dot_variant(const gmm_int8_dot *call, int bits, int size)
 {
-    int64_t groups = call->k / size;
-    float terms[INT8_COLUMNS][INT8_GROUPS];
+    const int64_t groups = call->k / size, rows = bits == 8 ? call->rows : 1;
+    float terms[GMM_INT8_MOST_DOT_ROWS][INT8_COLUMNS][INT8_GROUPS];
 
     for (int64_t column = 0; column < call->columns; column += INT8_COLUMNS) {
         int64_t columns = call->columns - column < INT8_COLUMNS ? call->columns - column : INT8_COLUMNS;
-        __m512 sum = _mm512_setzero_ps();
+        __m512 sums[GMM_INT8_MOST_DOT_ROWS];
+        for (int64_t r = 0; r < rows; r++)
+            sums[r] = _mm512_setzero_ps();
         for (int64_t first = 0; first < groups; first += INT8_GROUPS) {
             int64_t count = groups - first < INT8_GROUPS ? groups - first : INT8_GROUPS;
             for (int64_t c = 0; c < columns; c++)
-                column_terms(call, bits, size, column + c, first, count, terms[c]);
-            for (int64_t g = 0; g < count; g += 16) {
-                vf32 lanes[16];
-#pragma GCC unroll 16
-                for (int c = 0; c < 16; c++)
-                    lanes[c] = c < columns ? _mm512_loadu_ps(terms[c] + g) : _mm512_setzero_ps();
-                vf32_transpose(lanes);
-#pragma GCC unroll 16
-                for (int i = 0; i < 16; i++)
-                    if (g + i < count)
-                        sum = _mm512_fmadd_ps(_mm512_set1_ps(call->x->scales[first + g + i]), lanes[i], sum);
-            }
+                column_terms(call, bits, size, column + c, first, count, terms, c);
+            for (int64_t r = 0; r < rows; r++)
+                sums[r] = add_terms(sums[r], terms[r], columns, count, call->x[r].scales + first);
         }
-        _mm512_mask_storeu_ps(call->out + column, first_16(columns), sum);
+        for (int64_t r = 0; r < rows; r++)
+            _mm512_mask_storeu_ps(call->out + r * call->out_stride + column, first_16(columns), sums[r]);
     }
 }
 
@@ -252,8 +270,7 @@ static inline void begin_columns(const gmm_rows *w, int64_t column, int64_t colu
                                  const uint8_t *from[16])
 {
     for (int64_t c = 0; c < 16; c++)
-        from[c] =
-            (const uint8_t *)gmm_row_at(w, column + c < columns ? column + c : columns - 1).codes + bytes;
+        from[c] = (const uint8_t *)gmm_row_at(w, column + c < columns ? column + c : columns - 1).codes + bytes;
 }
 
 /* Codes of 16 columns, 4 or 8 bits each: 32 bits of each column, turned as they lie, are one step of four elements or
@@ -361,8 +378,10 @@ static inline __attribute__((always_inline)) void turn_scales(const gmm_weights 
             int64_t near = column + c / 4 * 8 + c % 4, far = near + 4;
             gmm_row a = gmm_row_at(w, near < columns ? near : columns - 1),
                     b = gmm_row_at(w, far < columns ? far : columns - 1);
-            v[0][c] = two_halves((const uint8_t *)a.scales + first * 2, (const uint8_t *)b.scales + first * 2, count * 2);
-            v[1][c] = two_halves((const uint8_t *)a.biases + first * 2, (const uint8_t *)b.biases + first * 2, count * 2);
+            v[0][c] =
+                two_halves((const uint8_t *)a.scales + first * 2, (const uint8_t *)b.scales + first * 2, count * 2);
+            v[1][c] =
+                two_halves((const uint8_t *)a.biases + first * 2, (const uint8_t *)b.biases + first * 2, count * 2);
         }
         turn_halves(v, turned);
 #pragma GCC unroll 8
@@ -415,9 +434,8 @@ static inline __attribute__((always_inline)) __m512i add_products(__m512i sum, _
 
 /* Groups of a piece go on the sums of `rows` rows, a constant. */
 static inline __attribute__((always_inline)) void piece_rows(const uint8_t *codes, int64_t groups, int64_t size,
-                                                             const int8_t *x, const float *factors,
-                                                             const float *scales, const float *biases, int rows,
-                                                             __m512 *sums)
+                                                             const int8_t *x, const float *factors, const float *scales,
+                                                             const float *biases, int rows, __m512 *sums)
 {
     for (int64_t g = 0; g < groups; g++, factors += 2 * rows, scales += 16, biases += 16) {
         __m512i sum[GMM_INT8_MOST_FEW][2];
@@ -448,8 +466,8 @@ static inline __attribute__((always_inline)) void piece_rows(const uint8_t *code
 static inline __attribute__((always_inline)) void few_rows(const gmm_int8_few *call, int bits, int rows)
 {
     const int64_t size = call->weights->group_size, groups = call->k / size;
-    /* The next 16 columns, of this item or what may follow it, are fetched; line after line where rows lie one after the
-     * other, since the CPU helps with that. */
+    /* The next 16 columns, of this item or what may follow it, are fetched; line after line where rows lie one after
+     * the other, since the CPU helps with that. */
     const bool in_order = call->w.code_bytes == call->k * bits / 8;
     const int64_t line_step = in_order ? 64 : call->w.code_bytes, pace = in_order ? 16 : 1;
     const uintptr_t codes_ahead = (uintptr_t)(16 * call->w.code_bytes),
@@ -481,13 +499,11 @@ static inline __attribute__((always_inline)) void few_rows(const gmm_int8_few *c
                 for (int line = 0; line < INT8_PIECE * bits / 8; line += 64)
 #pragma GCC unroll 16
                     for (int c = 0; c < 16; c++)
-                        __builtin_prefetch(
-                            (const void *)((uintptr_t)from[0] + codes_ahead +
-                                           (uintptr_t)((k * bits / 8 + line) * pace + c * line_step)));
+                        __builtin_prefetch((const void *)((uintptr_t)from[0] + codes_ahead +
+                                                          (uintptr_t)((k * bits / 8 + line) * pace + c * line_step)));
                 turn_piece(from, k, count, bits, 64, codes);
-                piece_rows(codes, count / size, size, call->x.codes + k * rows,
-                           call->x.factors + k / size * 2 * rows, scales + (k / size - first) * 16,
-                           biases + (k / size - first) * 16, rows, sums);
+                piece_rows(codes, count / size, size, call->x.codes + k * rows, call->x.factors + k / size * 2 * rows,
+                           scales + (k / size - first) * 16, biases + (k / size - first) * 16, rows, sums);
             }
         }
 #pragma GCC unroll 8

@@ -72,6 +72,7 @@ static inline float add_group(float sum, int32_t group, float scale, float bias,
     return fmaf(x_scale, term, sum);
 }
 
+/* One row. */
 static void dot(const gmm_int8_dot *call)
 {
     const int64_t size = call->weights->group_size;

@@ -12,5 +12,6 @@ const gmm_kernel gmm_int8_mxfp4_portable = {
     .reads = "mxfp4",
     .mr = 1,
     .nr = 1,
-    .int8 = &(const gmm_int8){.quantize = quantize, .pack = pack, .dot = dot, .fill = fill, .outer = outer},
+    .int8 =
+        &(const gmm_int8){.quantize = quantize, .pack = pack, .dot = dot, .fill = fill, .outer = outer, .dot_rows = 1},
 };
