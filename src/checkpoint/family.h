@@ -50,9 +50,9 @@ gmm_status gmm_family_sizes(const gmm_config *config, const char *experts_key, c
 /* hidden_act: silu, gelu or gelu_pytorch_tanh. GMM_ERR_ARGUMENT for another. */
 gmm_status gmm_family_activation(const gmm_config *config, gmm_checkpoint_layer *layer);
 
-/* gate, up, down of prefix: PREFIXexperts.E.NAME (hf), or PREFIXswitch_mlp.{gate,up,down}_proj (mlx), by what there is.
- * `names` are hf's for gate, up, down. */
-gmm_status gmm_family_experts(const gmm_finder *finder, const char *prefix, const char *const names[3],
+/* The router BLOCK.gate of layer number N, BLOCK as in model.layers.N.BLOCK, and its experts: BLOCK.experts.E.NAME
+ * (hf), or BLOCK.switch_mlp.{gate,up,down}_proj (mlx), by what there is. `names` are hf's for gate, up, down. */
+gmm_status gmm_family_experts(const gmm_finder *finder, const char *block, const char *const names[3],
                               gmm_layer_record *record);
 
 /* PREFIX{gate,up,down}_proj, one matrix each. */

@@ -201,6 +201,11 @@ gmm_status gmm_find_experts(const gmm_finder *finder, const char *prefix, const 
 {
     char name[MAX_NAME];
 
+    /* Before a list is made of as many as config.json says. */
+    if ((uint64_t)count > finder->set->count)
+        return gmm_malformed(finder->set->path,
+                             "%" PRId64 " experts, each with tensors of its own, but there are %zu tensors", count,
+                             finder->set->count);
     snprintf(name, sizeof name, "%sexperts.0.%s", prefix, which);
     gmm_status status = begin(finder, name, count, rows, cols, (size_t)count, source);
     for (int64_t e = 0; status == GMM_OK && e < count; e++) {
