@@ -208,6 +208,35 @@ static gmm_status decode_fp8(const loading *l, const gmm_source *source, working
     return GMM_OK;
 }
 
+/* Blocks become codes, scales and biases, each in one piece. A GGUF file has all matrices in one tensor. */
+static gmm_status repack(const loading *l, const gmm_source *source, working *w)
+{
+    gmm_module *module = &w->modules[0];
+    const gmm_tensor *from = module->weight;
+    int64_t count = (int64_t)from->size_bytes / module->type->block_bytes; /* all sizes below follow from the file's */
+    int64_t elements = count * module->type->block_elements, groups = elements / module->group_size;
+    gmm_dtype dtype = gmm_blocks_scales_dtype(module->blocks, module->type, from->data, count);
+    size_t sizes[] = {(size_t)(elements / 8 * module->bits), (size_t)(groups * gmm_dtype_bits(dtype) / 8), 0};
+    void *parts[3] = {NULL};
+
+    sizes[2] = dtype == GMM_U8 ? 0 : sizes[1]; /* biases: of affine alone */
+    for (size_t p = 0; p < 3; p++) {
+        parts[p] = hold(l->to, sizes[p]);
+        if (!parts[p])
+            return gmm_fail(GMM_ERR_MEMORY, "%s: no memory for %zu bytes of repacked weights", source->name, sizes[p]);
+        l->to->layer.owned_bytes += (int64_t)sizes[p];
+        w->tensors[p] = (gmm_tensor){.dtype = p ? dtype : GMM_U32, .data = parts[p], .size_bytes = sizes[p]};
+    }
+    gmm_fp_env env = gmm_fp_enter();
+    gmm_blocks_repack(module->blocks, module->type, from->data, count, dtype, parts[0], parts[1], parts[2]);
+    gmm_fp_leave(env);
+    module->storage = GMM_STORAGE_QUANTIZED;
+    module->weight = &w->tensors[0];
+    module->scales = &w->tensors[1];
+    module->biases = sizes[2] ? &w->tensors[2] : NULL;
+    return GMM_OK;
+}
+
 static bool same_part(const gmm_tensor *a, const gmm_tensor *b)
 {
     return a && b ? a->dtype == b->dtype : a == b;
@@ -297,6 +326,8 @@ static gmm_status load_working(const loading *l, const gmm_source *source, worki
     }
     if (fp8)
         status = decode_fp8(l, source, w);
+    else if (source->modules[0].storage == GMM_STORAGE_BLOCKS)
+        status = repack(l, source, w);
     if (status != GMM_OK)
         return status;
     /* Decoded weights lie one after another, so that they are a stack already. */

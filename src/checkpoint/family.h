@@ -22,7 +22,8 @@ typedef struct gmm_layer_record {
 } gmm_layer_record;
 
 typedef struct gmm_family {
-    const char *name; /* model_type of config.json */
+    const char *name;   /* model_type of config.json; of GGUF files, general.architecture */
+    const char *family; /* of GGUF files: the family that it is; else NULL */
 
     /* What all layers have in common: sizes, routing and activation of `layer`. */
     gmm_status (*read)(const gmm_config *config, gmm_checkpoint_layer *layer);

@@ -1,9 +1,10 @@
-/* checkpoint_moe.h - a loaded layer as gmm_moe_run takes it. */
+/* checkpoint_moe.h - a loaded layer as gmm_moe_run takes it, and what it must give. */
 /* SPDX-License-Identifier: MIT */
 #ifndef GMM_CHECKPOINT_MOE_H
 #define GMM_CHECKPOINT_MOE_H
 
 #include "gathermm/checkpoint.h"
+#include "gathermm/io.h"
 #include "gathermm/moe.h"
 
 /* Not to be copied. It borrows from the loaded layer. */
@@ -16,5 +17,8 @@ typedef struct layer_moe {
 
 void layer_moe_make(layer_moe *made, const gmm_checkpoint_layer *loaded);
 void layer_moe_free(layer_moe *made);
+
+/* Run the layer on N.x: it gives N.y of the reference, within the a-priori bound of docs/numerics.md. */
+void check_output(const gmm_safetensors *reference, const gmm_checkpoint_layer *loaded);
 
 #endif
