@@ -1,5 +1,4 @@
-/* gguf_type_list.h - the element types of GGUF files: TYPE(number, name, elements of a block, its bytes, dtype or 0).
- */
+/* gguf_type_list.h - the element types of GGUF files: TYPE(number, name, elements and bytes of a block, dtype or 0). */
 /* SPDX-License-Identifier: MIT */
 TYPE(0, "F32", 1, 4, GMM_F32)
 TYPE(1, "F16", 1, 2, GMM_F16)
