@@ -1,6 +1,4 @@
-/* test_checkpoint_gguf_damage.c - damaged GGUF files: each is refused, and the message names the file and what is
- * wrong.
- */
+/* test_checkpoint_gguf_damage.c - damaged GGUF files: each is refused, with a message that says what is wrong. */
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <stdlib.h>
