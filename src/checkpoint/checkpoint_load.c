@@ -100,10 +100,12 @@ static bool view_dense(loaded *to, const gmm_source *source, const gmm_module *m
     if (!held)
         return false;
     fill_array(held, module->weight, module->weight->dtype, lead, source->rows, source->cols);
-    if (module->storage == GMM_STORAGE_TRANSPOSED) { /* always a stack */
-        held->strides[0] = source->rows * source->cols;
-        held->strides[1] = 1;
-        held->strides[2] = source->rows;
+    if (module->storage == GMM_STORAGE_TRANSPOSED) {
+        int32_t axis = 0;
+        if (lead >= 0)
+            held->strides[axis++] = source->rows * source->cols;
+        held->strides[axis++] = 1;
+        held->strides[axis] = source->rows;
         held->array.strides = held->strides;
     }
     *rhs = &held->array;
@@ -374,28 +376,87 @@ static gmm_status read_options(const gmm_checkpoint_load_options *options, loadi
     return GMM_OK;
 }
 
-gmm_status gmm_checkpoint_layer_load(const gmm_checkpoint *checkpoint, size_t i,
-                                     const gmm_checkpoint_load_options *options, const gmm_checkpoint_layer **layer)
+/* The part of a source that is one expert's: a lone matrix. */
+typedef struct expert_part {
+    gmm_source source;
+    gmm_module module;
+    gmm_tensor tensors[4];
+} expert_part;
+
+static void cut_expert(const gmm_source *from, int64_t expert, expert_part *part)
+{
+    part->source = *from;
+    part->source.modules = &part->module;
+    part->source.count = 1;
+    part->source.stacked = part->source.lone = true;
+    part->module = from->modules[from->stacked ? 0 : expert];
+    if (!from->stacked)
+        return;
+    const gmm_tensor **tensors[] = {&part->module.weight, &part->module.scales, &part->module.biases,
+                                    &part->module.bias};
+    for (size_t t = 0; t < sizeof tensors / sizeof tensors[0]; t++) {
+        if (!*tensors[t])
+            continue;
+        gmm_tensor *cut = &part->tensors[t];
+        *cut = **tensors[t]; /* but for the shape, which is that of the source */
+        cut->size_bytes /= (size_t)from->count;
+        cut->data = (const char *)cut->data + (size_t)expert * cut->size_bytes;
+        *tensors[t] = cut;
+    }
+}
+
+/* Make a record that of one expert and nothing else, and load it. */
+static gmm_status load_expert(const loading *l, gmm_layer_record *record, int64_t expert)
+{
+    gmm_source *const sources[] = {&record->experts.gate, &record->experts.up, &record->experts.gate_up,
+                                   &record->experts.down};
+    gmm_checkpoint_projections *p = &record->layer.projections;
+    gmm_checkpoint_weights *const weights[] = {&p->gate, &p->up, &p->gate_up, &p->down};
+    gmm_status status = GMM_OK;
+
+    record->layer.router = (gmm_checkpoint_weights){0};
+    record->layer.shared = (gmm_checkpoint_projections){0};
+    record->layer.correction_bias = NULL;
+    record->layer.file_bytes = 0;
+    for (size_t s = 0; s < sizeof sources / sizeof sources[0] && status == GMM_OK; s++) {
+        expert_part part;
+        if (sources[s]->count == 0)
+            continue;
+        cut_expert(sources[s], expert, &part);
+        weights[s]->format = gmm_module_format_name(&part.module);
+        weights[s]->bits = part.module.bits;
+        weights[s]->group_size = part.module.group_size;
+        weights[s]->count = 1;
+        weights[s]->file_bytes = gmm_source_bytes(&part.source);
+        record->layer.file_bytes += weights[s]->file_bytes;
+        status = load_source(l, &part.source, weights[s]);
+    }
+    return status;
+}
+
+/* expert -1: all, and the rest of the layer. */
+static gmm_status load(const gmm_checkpoint *checkpoint, size_t i, int64_t expert,
+                       const gmm_checkpoint_load_options *options, const gmm_checkpoint_layer **layer)
 {
     loading l = {0};
     gmm_source *source;
     gmm_checkpoint_weights *weights;
-    gmm_status status = gmm_checkpoint_check_layer(checkpoint, i);
 
-    if (status == GMM_OK && !layer)
-        status = gmm_fail(GMM_ERR_NULL, "layer is NULL");
-    if (status == GMM_OK)
-        status = read_options(options, &l);
+    gmm_status status = layer ? read_options(options, &l) : gmm_fail(GMM_ERR_NULL, "layer is NULL");
+    if (status == GMM_OK) /* which checks the expert */
+        status = gmm_checkpoint_advise(checkpoint, i, expert, GMM_CHECKPOINT_WILL_NEED);
     if (status != GMM_OK)
         return status;
     l.to = calloc(1, sizeof *l.to);
     if (!l.to)
         return gmm_fail(GMM_ERR_MEMORY, "%s: no memory for a layer", checkpoint->set.path);
-    (void)gmm_checkpoint_advise(checkpoint, i, -1, GMM_CHECKPOINT_WILL_NEED);
     /* A copy of the record, so that the weights are those of the loaded layer; its sources are the checkpoint's. */
     gmm_layer_record record = checkpoint->records[i];
-    for (size_t s = 0; status == GMM_OK && gmm_record_source(&record, s, &source, &weights); s++)
-        status = load_source(&l, source, weights);
+    if (expert >= 0)
+        status = load_expert(&l, &record, expert);
+    else
+        for (size_t s = 0; status == GMM_OK && gmm_record_source(&record, s, &source, &weights); s++)
+            status = load_source(&l, source, weights);
     if (status != GMM_OK) {
         free_loaded(l.to);
         return status;
@@ -404,6 +465,26 @@ gmm_status gmm_checkpoint_layer_load(const gmm_checkpoint *checkpoint, size_t i,
     l.to->layer = record.layer;
     *layer = &l.to->layer;
     return GMM_OK;
+}
+
+gmm_status gmm_checkpoint_layer_load(const gmm_checkpoint *checkpoint, size_t i,
+                                     const gmm_checkpoint_load_options *options, const gmm_checkpoint_layer **layer)
+{
+    gmm_status status = gmm_checkpoint_check_layer(checkpoint, i);
+
+    return status == GMM_OK ? load(checkpoint, i, -1, options, layer) : status;
+}
+
+gmm_status gmm_checkpoint_expert_load(const gmm_checkpoint *checkpoint, size_t i, int64_t expert,
+                                      const gmm_checkpoint_load_options *options, const gmm_checkpoint_layer **layer)
+{
+    gmm_status status = gmm_checkpoint_check_layer(checkpoint, i);
+
+    if (status != GMM_OK)
+        return status;
+    if (expert < 0)
+        return gmm_fail(GMM_ERR_ARGUMENT, "expert is %lld", (long long)expert);
+    return load(checkpoint, i, expert, options, layer);
 }
 
 void gmm_checkpoint_layer_free(const gmm_checkpoint_layer *layer)

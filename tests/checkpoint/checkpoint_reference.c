@@ -226,3 +226,57 @@ void check_loaded(const gmm_safetensors *reference, const gmm_checkpoint_layer *
         free(values);
     }
 }
+
+/* The biases of expert e, of a stack or of single matrices; to be freed. */
+static double *bias_of(const gmm_checkpoint_weights *weights, int64_t e)
+{
+    const gmm_array *bias = weights->each ? weights->each[e].bias : weights->bias;
+    int64_t count;
+
+    if (!bias)
+        return NULL;
+    double *values = decode_array(bias, &count);
+    int64_t skip = weights->each ? 0 : e * weights->rows;
+    memmove(values, values + skip, (size_t)weights->rows * sizeof *values);
+    return values;
+}
+
+static void check_expert(const gmm_checkpoint_weights *one, const gmm_checkpoint_weights *all, int64_t e)
+{
+    size_t size = (size_t)(all->rows * all->cols) * sizeof(double);
+
+    assert_int_equal(one->count, all->count > 0);
+    if (all->count == 0)
+        return;
+    assert_true(one->rows == all->rows && one->cols == all->cols && !one->each);
+    assert_int_equal(one->file_bytes * all->count, all->file_bytes);
+    assert_int_equal(one->rhs ? one->rhs->ndim : one->quantized->w->ndim, 2);
+    double *values = decode_weights(one), *wanted = decode_weights(all);
+    assert_memory_equal(values, wanted + e * all->rows * all->cols, size);
+    double *bias = bias_of(one, 0), *bias_wanted = bias_of(all, e);
+    assert_int_equal(!bias, !bias_wanted);
+    if (bias)
+        assert_memory_equal(bias, bias_wanted, (size_t)all->rows * sizeof *bias);
+    free(values);
+    free(wanted);
+    free(bias);
+    free(bias_wanted);
+}
+
+void check_experts(const gmm_checkpoint *checkpoint, size_t i, const gmm_checkpoint_layer *whole)
+{
+    for (int64_t e = 0; e < whole->experts; e++) {
+        const gmm_checkpoint_layer *one;
+        if (gmm_checkpoint_expert_load(checkpoint, i, e, NULL, &one) != GMM_OK)
+            fail_msg("%s", gmm_error_detail());
+        assert_true(one->number == whole->number && one->experts == whole->experts);
+        assert_true(one->router.count == 0 && one->shared.down.count == 0 && !one->correction_bias);
+        check_expert(&one->projections.gate, &whole->projections.gate, e);
+        check_expert(&one->projections.up, &whole->projections.up, e);
+        check_expert(&one->projections.gate_up, &whole->projections.gate_up, e);
+        check_expert(&one->projections.down, &whole->projections.down, e);
+        assert_true(one->owned_bytes * whole->experts <= whole->owned_bytes);
+        assert_int_equal(one->owned_bytes > 0, whole->owned_bytes > 0);
+        gmm_checkpoint_layer_free(one);
+    }
+}

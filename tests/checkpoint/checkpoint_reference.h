@@ -33,4 +33,7 @@ void check_part(const gmm_safetensors *reference, int64_t number, const char *pa
 /* All arrays of a loaded layer are those of the reference. */
 void check_loaded(const gmm_safetensors *reference, const gmm_checkpoint_layer *layer);
 
+/* Each expert of layer i, loaded alone, is the part of the whole layer, with the memory of one. */
+void check_experts(const gmm_checkpoint *checkpoint, size_t i, const gmm_checkpoint_layer *whole);
+
 #endif

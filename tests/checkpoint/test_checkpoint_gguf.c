@@ -177,6 +177,7 @@ static void reads_every_model(void **state)
             check_described(e, loaded, i);
             check_loaded(reference, loaded);
             check_output(reference, loaded);
+            check_experts(checkpoint, i, loaded);
             if (i == e->layers - 1)
                 assert_int_equal(loaded->owned_bytes, e->owned);
             gmm_checkpoint_layer_free(loaded);

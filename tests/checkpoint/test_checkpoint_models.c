@@ -251,6 +251,8 @@ static void reads_every_model(void **state)
                 assert_int_equal(each,
                                  !stack && !fp8 && strcmp(e->layout, "hf") == 0 && strcmp(e->family, "gpt_oss") != 0);
                 if (!stack)
+                    check_experts(checkpoint, i, loaded);
+                if (!stack)
                     assert_int_equal(is_mapped_only(loaded), !fp8);
                 gmm_checkpoint_layer_free(loaded);
             }
@@ -378,6 +380,12 @@ static void refuses_arguments(void **state)
     assert_int_equal(gmm_checkpoint_layer_load(checkpoint, 2, NULL, &layer), GMM_ERR_ARGUMENT);
     assert_int_equal(gmm_checkpoint_layer_load(checkpoint, 0, &small, &layer), GMM_ERR_ARGUMENT);
     assert_int_equal(gmm_checkpoint_layer_load(checkpoint, 0, &f16, &layer), GMM_ERR_ARGUMENT);
+    assert_int_equal(gmm_checkpoint_expert_load(NULL, 0, 0, NULL, &layer), GMM_ERR_NULL);
+    assert_int_equal(gmm_checkpoint_expert_load(checkpoint, 0, 0, NULL, NULL), GMM_ERR_NULL);
+    assert_int_equal(gmm_checkpoint_expert_load(checkpoint, 2, 0, NULL, &layer), GMM_ERR_ARGUMENT);
+    assert_int_equal(gmm_checkpoint_expert_load(checkpoint, 0, 4, NULL, &layer), GMM_ERR_ARGUMENT);
+    assert_int_equal(gmm_checkpoint_expert_load(checkpoint, 0, -1, NULL, &layer), GMM_ERR_ARGUMENT);
+    assert_int_equal(gmm_checkpoint_expert_load(checkpoint, 0, 0, &f16, &layer), GMM_ERR_ARGUMENT);
     assert_ptr_equal(layer, state);
     assert_int_equal(gmm_checkpoint_advise(checkpoint, 0, 4, GMM_CHECKPOINT_WILL_NEED), GMM_ERR_ARGUMENT);
     assert_int_equal(gmm_checkpoint_advise(checkpoint, 0, -2, GMM_CHECKPOINT_WILL_NEED), GMM_ERR_ARGUMENT);

@@ -87,6 +87,17 @@ static void load(const gmm_checkpoint *checkpoint, size_t i, bool stack, gmm_dty
     gmm_checkpoint_layer_free(layer);
 }
 
+static void load_expert(const gmm_checkpoint *checkpoint, size_t i, int64_t expert)
+{
+    const gmm_checkpoint_layer *layer = NULL;
+
+    gmm_status status = gmm_checkpoint_expert_load(checkpoint, i, expert, NULL, &layer);
+    FUZZ_REQUIRE(status == GMM_OK, "status %d: %s", (int)status, gmm_error_detail());
+    FUZZ_REQUIRE(layer->projections.down.count == 1 && !layer->projections.down.each, "not one expert");
+    check_projections(&layer->projections);
+    gmm_checkpoint_layer_free(layer);
+}
+
 void fuzz_checkpoint_open(const char *path)
 {
     gmm_checkpoint *checkpoint = NULL;
@@ -105,6 +116,8 @@ void fuzz_checkpoint_open(const char *path)
         FUZZ_REQUIRE(gmm_checkpoint_layer_at(checkpoint, i, &layer), "layer %zu", i);
         load(checkpoint, i, false, GMM_BF16);
         load(checkpoint, i, true, GMM_F32);
+        load_expert(checkpoint, i, 0);
+        load_expert(checkpoint, i, layer.experts - 1);
         FUZZ_REQUIRE(gmm_checkpoint_advise(checkpoint, i, layer.experts - 1, GMM_CHECKPOINT_DONT_NEED) == GMM_OK, "%s",
                      gmm_error_detail());
         FUZZ_REQUIRE(gmm_checkpoint_resident(checkpoint, i, &resident) == GMM_OK && resident <= layer.file_bytes,
