@@ -106,7 +106,7 @@ typedef struct gmm_checkpoint_layer {
  * @param path  a folder; or an index in it, "....index.json"; or a single safetensors file with config.json beside it;
  * or a GGUF file, "....gguf", version 2 or 3, little-endian: of several files the first, NAME-00001-of-0000N.gguf
  * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_FILE; GMM_ERR_MALFORMED; GMM_ERR_ARGUMENT for a family that is not known, or
- * something of it that is not supported, as types of GGUF files without an equal here; GMM_ERR_MEMORY. On error
+ * something of it that is not supported, as many types of GGUF files; GMM_ERR_MEMORY. On error
  * *checkpoint is not written.
  */
 GMM_API gmm_status gmm_checkpoint_open(const char *path, gmm_checkpoint **checkpoint);

@@ -23,8 +23,8 @@ static gmm_status find_storage(const gmm_finder *finder, const char *name, gmm_m
     module->type = entry->type;
     module->blocks = gmm_block_format_of(entry->type);
     if (!module->blocks) {
-        gmm_malformed(entry->path, "tensor " GMM_QUOTED " is %s, which has no equal here; F32, F16, BF16, %s have",
-                      name, entry->type->name, gmm_block_format_names(known, sizeof known));
+        gmm_malformed(entry->path, "tensor " GMM_QUOTED " is %s, which is not supported; F32, F16, BF16, %s are", name,
+                      entry->type->name, gmm_block_format_names(known, sizeof known));
         return GMM_ERR_ARGUMENT;
     }
     module->storage = GMM_STORAGE_BLOCKS;

@@ -126,7 +126,7 @@ static const damage damages[] = {
      20,
      4,
      GMM_ERR_ARGUMENT,
-     {"is IQ4_NL, which has no equal", "Q4_0, Q4_1"}},
+     {"is IQ4_NL, which is not supported", "Q4_0, Q4_1"}},
     {"llama_q4", "blk.0.ffn_up_exps.weight", 28, 8, 4, GMM_ERR_MALFORMED, {"ffn_down_exps", "its data begin at"}},
     {"llama_q4", "blk.0.ffn_up_exps.weight", 32, 0, 8, GMM_ERR_MALFORMED, {"its data begin at 0", "before it that is"}},
     {"llama_q4", "blk.0.ffn_up_exps", 0, '_', 1, GMM_ERR_MALFORMED, {"no tensor", "blk.0.ffn_up_exps.weight"}},
