@@ -55,12 +55,10 @@ static gmm_status too_short(const cursor *c, const char *what)
 /* Move past `size` bytes; NULL if there are fewer. */
 static const unsigned char *take(cursor *c, uint64_t size)
 {
-    const unsigned char *bytes = c->bytes + c->at;
-
     if (size > c->size - c->at)
         return NULL;
     c->at += (size_t)size;
-    return bytes;
+    return c->bytes + (c->at - (size_t)size);
 }
 
 static bool take_u32(cursor *c, uint32_t *value)
