@@ -370,12 +370,136 @@ static void multiplies_beyond_31_bits(void **state)
     free(x);
 }
 
+/* ---- the same in a GGUF file ---- */
+
+enum {
+    FAR_EXPERTS = 2050,
+    FAR_SIZE = 1024, /* hidden and intermediate */
+    BLOCK_BYTES = 18 /* of Q4_0: an f16 and 32 codes */
+};
+
+static void add_bytes(file_header *h, const void *bytes, size_t size)
+{
+    assert_true(h->used + size <= sizeof h->text);
+    memcpy(h->text + h->used, bytes, size);
+    h->used += size;
+}
+
+static void add_number(file_header *h, uint64_t value, size_t size)
+{
+    add_bytes(h, &value, size);
+}
+
+static void add_string(file_header *h, const char *text)
+{
+    add_number(h, strlen(text), 8);
+    add_bytes(h, text, strlen(text));
+}
+
+static void add_entry(file_header *h, const char *key, uint32_t value)
+{
+    add_string(h, key);
+    add_number(h, 4, 4); /* uint32 */
+    add_number(h, value, 4);
+}
+
+/* Returns where its data begin. */
+static int64_t add_gguf_tensor(file_header *h, const char *name, int64_t matrices, int64_t rows, uint32_t type,
+                               int64_t size_bytes)
+{
+    int64_t begin = (h->end + 31) / 32 * 32;
+
+    add_string(h, name);
+    add_number(h, matrices ? 3 : 2, 4);
+    add_number(h, FAR_SIZE, 8);
+    add_number(h, (uint64_t)rows, 8);
+    if (matrices)
+        add_number(h, (uint64_t)matrices, 8);
+    add_number(h, type, 4);
+    add_number(h, (uint64_t)begin, 8);
+    h->end = begin + size_bytes;
+    return begin;
+}
+
+/* Q4_0 stacks of 2^31 and more elements, as holes: 1.2 GB each. *at: where in the file gate begins, which comes last.
+ */
+static int write_gguf(const char *name, int64_t *at)
+{
+    const int64_t stack = (int64_t)FAR_EXPERTS * FAR_SIZE * FAR_SIZE / 32 * BLOCK_BYTES;
+    file_header h = {.used = 0};
+
+    add_bytes(&h, "GGUF", 4);
+    add_number(&h, 3, 4);
+    add_number(&h, 4, 8);
+    add_number(&h, 6, 8);
+    add_string(&h, "general.architecture");
+    add_number(&h, 8, 4);
+    add_string(&h, "llama");
+    add_entry(&h, "llama.block_count", 1);
+    add_entry(&h, "llama.embedding_length", FAR_SIZE);
+    add_entry(&h, "llama.feed_forward_length", FAR_SIZE);
+    add_entry(&h, "llama.expert_count", FAR_EXPERTS);
+    add_entry(&h, "llama.expert_used_count", 2);
+    add_gguf_tensor(&h, "blk.0.ffn_gate_inp.weight", 0, FAR_EXPERTS, 0, (int64_t)FAR_EXPERTS * FAR_SIZE * 4);
+    add_gguf_tensor(&h, "blk.0.ffn_up_exps.weight", FAR_EXPERTS, FAR_SIZE, 2, stack);
+    add_gguf_tensor(&h, "blk.0.ffn_down_exps.weight", FAR_EXPERTS, FAR_SIZE, 2, stack);
+    *at = add_gguf_tensor(&h, "blk.0.ffn_gate_exps.weight", FAR_EXPERTS, FAR_SIZE, 2, stack);
+    while (h.used % 32 != 0)
+        add_number(&h, 0, 1);
+    *at += (int64_t)h.used;
+    int file = open(gmm_temp_path(name), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_true(file >= 0);
+    put(file, 0, h.text, h.used);
+    assert_int_equal(ftruncate(file, (int64_t)h.used + h.end), 0);
+    return file;
+}
+
+/* The last expert alone is repacked: every element of it is d (q - 8), and the others' are zeros. */
+static void repacks_beyond_31_bits(void **state)
+{
+    const int64_t elements = (int64_t)FAR_SIZE * FAR_SIZE, blocks = elements / 32;
+    unsigned char *data = malloc((size_t)(blocks * BLOCK_BYTES));
+    const gmm_checkpoint_layer *one;
+    gmm_random random;
+    int64_t at;
+
+    (void)state;
+    assert_non_null(data);
+    gmm_random_seed(&random, 5);
+    for (int64_t i = 0; i < blocks * BLOCK_BYTES; i++)
+        data[i] = (unsigned char)gmm_random_bits(&random);
+    for (int64_t b = 0; b < blocks; b++) { /* d: a half, a quarter, ..., and their negatives */
+        data[b * BLOCK_BYTES] = 0;
+        data[b * BLOCK_BYTES + 1] = (unsigned char)(0x38 - 4 * (b % 8) + (b % 2) * 0x80);
+    }
+    int file = write_gguf("far.gguf", &at);
+    put(file, at + (FAR_EXPERTS - 1) * blocks * BLOCK_BYTES, data, (size_t)(blocks * BLOCK_BYTES));
+    close(file);
+    gmm_checkpoint *checkpoint = open_model(gmm_temp_path("far.gguf"));
+    assert_int_equal(gmm_checkpoint_expert_load(checkpoint, 0, FAR_EXPERTS - 1, NULL, &one), GMM_OK);
+    assert_int_equal(one->owned_bytes, 3 * blocks * 20);
+    double *gate = decode_weights(&one->projections.gate), *up = decode_weights(&one->projections.up);
+    for (int64_t i = 0; i < elements; i++) {
+        int64_t b = i / 32, inside = i % 32;
+        unsigned char pair = data[b * BLOCK_BYTES + 2 + inside % 16];
+        double scale = ldexp(b % 2 ? -1 : 1, -1 - (int)(b % 8)), q = inside < 16 ? pair & 15 : pair >> 4;
+        if (gate[i] != scale * (q - 8) || up[i] != 0)
+            fail_msg("element %" PRId64 " is %g, not %g, and of up %g", i, gate[i], scale * (q - 8), up[i]);
+    }
+    free(gate);
+    free(up);
+    free(data);
+    gmm_checkpoint_layer_free(one);
+    gmm_checkpoint_close(checkpoint);
+    unlink(gmm_temp_path("far.gguf"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_shapes_that_overflow), cmocka_unit_test(refuses_experts_that_cannot_be),
         cmocka_unit_test(refuses_duplicates),           cmocka_unit_test(refuses_to_route_by_nan),
-        cmocka_unit_test(multiplies_beyond_31_bits),
+        cmocka_unit_test(multiplies_beyond_31_bits),    cmocka_unit_test(repacks_beyond_31_bits),
     };
 
     return cmocka_run_group_tests(tests, gmm_temp_folder_make, gmm_temp_folder_remove);
