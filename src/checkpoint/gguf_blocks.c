@@ -70,41 +70,61 @@ gmm_dtype gmm_blocks_scales_dtype(const gmm_block_format *format, const gmm_gguf
 
 /* ---- codes ---- */
 
-/* Each nibble of `pairs` bytes: the low ones are codes 0 to pairs - 1, the high ones those after them. */
-static void split_nibbles(const unsigned char *bytes, int32_t pairs, unsigned char *codes)
+/* The low halves of eight bytes, in order, as four bytes. */
+static uint32_t join_nibbles(uint64_t bytes)
 {
-    for (int32_t i = 0; i < pairs; i++) {
-        codes[i] = bytes[i] & 15;
-        codes[pairs + i] = bytes[i] >> 4;
+    bytes &= 0x0F0F0F0F0F0F0F0F;
+    bytes = (bytes | bytes >> 4) & 0x00FF00FF00FF00FF;
+    bytes = (bytes | bytes >> 8) & 0x0000FFFF0000FFFF;
+    return (uint32_t)(bytes | bytes >> 16);
+}
+
+/* 16 times `words` codes: the low halves of 8 times `words` bytes come first, then the high ones. */
+static void copy_nibbles(const unsigned char *bytes, int32_t words, unsigned char *out)
+{
+    for (int32_t w = 0; w < words; w++) {
+        uint64_t eight;
+        memcpy(&eight, bytes + 8 * w, sizeof eight);
+        uint32_t low = join_nibbles(eight), high = join_nibbles(eight >> 4);
+        memcpy(out + 4 * w, &low, sizeof low);
+        memcpy(out + 4 * (words + w), &high, sizeof high);
     }
 }
 
-static void read_codes(const gmm_block_format *format, const unsigned char *block, unsigned char *codes)
+/* Signed codes: -128 becomes 0. */
+static void copy_bytes(const unsigned char *bytes, unsigned char *out)
+{
+    for (int32_t i = 0; i < 32; i++)
+        out[i] = bytes[i] ^ 0x80;
+}
+
+/* Four bits as above, and the fifth ones in 32 bits of their own. */
+static void copy_fives(const unsigned char *bytes, const unsigned char *fifth, unsigned char *out)
 {
     uint32_t high;
 
-    if (format->bits == 8) { /* signed: -128 is code 0 */
-        for (int32_t i = 0; i < 32; i++)
-            codes[i] = block[format->codes_at + i] ^ 0x80;
-        return;
+    memcpy(&high, fifth, sizeof high);
+    for (int32_t i = 0; i < 32; i += 8, out += 5) {
+        uint64_t stream = 0;
+        for (int32_t c = 0; c < 8; c++) {
+            unsigned char pair = bytes[(i + c) % 16];
+            uint64_t code = (i < 16 ? pair & 15 : pair >> 4) | (high >> (i + c) & 1) << 4;
+            stream |= code << (5 * c);
+        }
+        memcpy(out, &stream, 5);
     }
-    split_nibbles(block + format->codes_at, 16, codes);
-    if (format->bits == 4)
-        return;
-    memcpy(&high, block + format->high_at, sizeof high);
-    for (int32_t i = 0; i < 32; i++)
-        codes[i] |= (unsigned char)((high >> i & 1) << 4);
 }
 
-/* `count` codes, a multiple of 8, as a stream of bits. */
-static void write_codes(const unsigned char *codes, int32_t count, int32_t bits, unsigned char *out)
+static void copy_codes(const gmm_block_format *format, const unsigned char *block, unsigned char *out)
 {
-    for (int32_t i = 0; i < count; i += 8, out += bits) {
-        uint64_t stream = 0;
-        for (int32_t c = 0; c < 8; c++)
-            stream |= (uint64_t)codes[i + c] << (c * bits);
-        memcpy(out, &stream, (size_t)bits);
-    }
+    const unsigned char *codes = block + format->codes_at;
+
+    if (format->bits == 4)
+        copy_nibbles(codes, 2, out);
+    else if (format->bits == 5)
+        copy_fives(codes, block + format->high_at, out);
+    else
+        copy_bytes(codes, out);
 }
 
 /* ---- blocks ---- */
@@ -120,12 +140,9 @@ static void store(void *to, int64_t i, gmm_dtype dtype, float value)
 static void repack_affine(const gmm_block_format *format, const gmm_gguf_type *type, const unsigned char *block,
                           int64_t count, gmm_dtype scales_dtype, unsigned char *out, void *scales, void *biases)
 {
-    unsigned char codes[32];
-
     for (int64_t i = 0; i < count; i++, block += type->block_bytes, out += 4 * format->bits) {
         float scale = f16_at(block);
-        read_codes(format, block, codes);
-        write_codes(codes, 32, format->bits, out);
+        copy_codes(format, block, out);
         store(scales, i, scales_dtype, scale);
         store(biases, i, scales_dtype, format->zero > 0 ? -(float)format->zero * scale : f16_at(block + 2));
     }
@@ -134,11 +151,8 @@ static void repack_affine(const gmm_block_format *format, const gmm_gguf_type *t
 static void repack_mxfp4(const gmm_gguf_type *type, const unsigned char *block, int64_t count, unsigned char *out,
                          unsigned char *scales)
 {
-    unsigned char codes[32];
-
     for (int64_t i = 0; i < count; i++, block += type->block_bytes, out += 16) {
-        split_nibbles(block + 1, 16, codes);
-        write_codes(codes, 32, 4, out);
+        copy_nibbles(block + 1, 2, out);
         scales[i] = block[0];
     }
 }
@@ -146,12 +160,9 @@ static void repack_mxfp4(const gmm_gguf_type *type, const unsigned char *block, 
 static void repack_nvfp4(const gmm_gguf_type *type, const unsigned char *block, int64_t count, unsigned char *out,
                          unsigned char *scales)
 {
-    unsigned char codes[16];
-
     for (int64_t i = 0; i < count; i++, block += type->block_bytes)
         for (int32_t part = 0; part < 4; part++, out += 8) {
-            split_nibbles(block + 4 + 8 * part, 8, codes);
-            write_codes(codes, 16, 4, out);
+            copy_nibbles(block + 4 + 8 * part, 1, out);
             *scales++ = block[part] <= LAST_E4M3 ? block[part] : NAN_E4M3;
         }
 }
