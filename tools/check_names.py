@@ -121,6 +121,10 @@ def main():
                 and p.stem.startswith("family_")]
     check_plugins("src/checkpoint/family_list.h", "FAMILY", "gmm_family", families,
                   lambda stem: "gmm_" + stem, lambda stem: stem.removeprefix("family_"))
+    architectures = [p for p in files if p.suffix == ".c" and p.parent == ROOT / "src/checkpoint"
+                     and p.stem.startswith("arch_")]
+    check_plugins("src/checkpoint/architecture_list.h", "ARCHITECTURE", "gmm_family", architectures,
+                  lambda stem: "gmm_" + stem, lambda stem: stem.removeprefix("arch_").replace("_", "-"))
     check_plugins("cli/command_list.h", "COMMAND", "command", commands,
                   lambda stem: stem, lambda stem: stem.removeprefix("cmd_"))
     check_unique_names(files)

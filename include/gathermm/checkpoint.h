@@ -2,11 +2,13 @@
  * SPDX-License-Identifier: MIT
  *
  * A checkpoint is a folder with config.json and safetensors files: model.safetensors.index.json and its shards, or
- * model*.safetensors. docs/checkpoints.md has the families, their names, and what becomes of each tensor.
+ * model*.safetensors; or a GGUF file, or several. docs/checkpoints.md has the families, their names, and what becomes
+ * of each tensor.
  *
  * Nothing in the files is trusted. An opened checkpoint is whole: every tensor of every layer has been found, with the
- * type and the shape that config.json asks for. What is not so gives GMM_ERR_MALFORMED with a gmm_error_detail that
- * names the file, the tensor and the numbers. Values are not looked at. io.h says what holds for mapped files.
+ * type and the shape that config.json, or the GGUF file's metadata, asks for. What is not so gives GMM_ERR_MALFORMED
+ * with a gmm_error_detail that names the file, the tensor and the numbers. Values are not looked at. io.h says what
+ * holds for mapped files.
  *
  * Every function may be called from several threads at once, on one checkpoint too.
  */
@@ -52,7 +54,8 @@ typedef struct gmm_checkpoint_matrix {
  */
 typedef struct gmm_checkpoint_weights {
     const char *module;       /**< its name in the files; of one tensor per expert, that of expert 0 */
-    const char *format;       /**< "f32", "f16", "bf16", a quantized mode, "fp8" (E4M3 with block scales), or "mixed" */
+    const char *format;       /**< "f32", "f16", "bf16", a quantized mode, "fp8" (E4M3 with block scales), or "mixed";
+                               * of blocks of GGUF files, the mode that they become */
     int32_t bits, group_size; /**< quantized: of expert 0; else 0 */
     int64_t count, rows, cols;
     int64_t file_bytes;                /**< of all its tensors: codes, scales, biases, linear biases */
@@ -71,9 +74,9 @@ typedef struct gmm_checkpoint_projections {
 
 /** A mixture-of-experts layer. */
 typedef struct gmm_checkpoint_layer {
-    int64_t number;     /**< in the model, counted from 0: l in model.layers.l */
+    int64_t number;     /**< in the model, counted from 0: l in model.layers.l or blk.l */
     const char *family; /**< "mixtral", "qwen3_moe", "deepseek_v3", "gpt_oss" */
-    const char *layout; /**< "hf": names and shapes as published; "mlx": as converted by mlx-lm */
+    const char *layout; /**< "hf": names and shapes as published; "mlx": as converted by mlx-lm; "gguf" */
     int64_t experts, hidden, intermediate;
     int64_t shared_intermediate; /**< 0: no shared expert */
     int64_t file_bytes;          /**< of all tensors below */
@@ -100,9 +103,11 @@ typedef struct gmm_checkpoint_layer {
 /**
  * Open and check a checkpoint.
  *
- * @param path  a folder; or an index in it, "....index.json"; or a single safetensors file with config.json beside it
+ * @param path  a folder; or an index in it, "....index.json"; or a single safetensors file with config.json beside it;
+ * or a GGUF file, "....gguf", version 2 or 3, little-endian: of several files the first, NAME-00001-of-0000N.gguf
  * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_FILE; GMM_ERR_MALFORMED; GMM_ERR_ARGUMENT for a family that is not known, or
- * something of it that is not supported; GMM_ERR_MEMORY. On error *checkpoint is not written.
+ * something of it that is not supported, as many types of GGUF files; GMM_ERR_MEMORY. On error
+ * *checkpoint is not written.
  */
 GMM_API gmm_status gmm_checkpoint_open(const char *path, gmm_checkpoint **checkpoint);
 
@@ -133,7 +138,7 @@ typedef struct gmm_checkpoint_load_options {
 
 /**
  * Make the arrays of layer i. They view the files where these have what products take, and the system is asked to read
- * these parts ahead. Only fp8 weights, and stacks if asked for, are in memory of the layer's own.
+ * these parts ahead. Only fp8 weights, blocks of GGUF files, and stacks if asked for, are in memory of the layer's own.
  *
  * @param options  NULL: the defaults
  * @param layer    to be freed; borrows from the checkpoint
@@ -144,7 +149,25 @@ GMM_API gmm_status gmm_checkpoint_layer_load(const gmm_checkpoint *checkpoint, s
                                              const gmm_checkpoint_load_options *options,
                                              const gmm_checkpoint_layer **layer);
 
-/** Free a loaded layer; NULL is allowed. What was mapped stays so. */
+/**
+ * Make the arrays of one expert of layer i and of nothing else: weights that are decoded or repacked take the memory of
+ * one expert at a time. Each of the projections has count 1 and arrays without that axis; there is no router, no
+ * correction_bias and no shared expert. `module` is the name that the whole layer has. `stack` changes nothing.
+ *
+ * A layer of the chosen experts alone is one for gmm_moe_run, with `each` of its weights (moe.h), and ids and weights
+ * of gmm_route, numbered anew.
+ *
+ * @param expert   0 to experts - 1
+ * @param options  NULL: the defaults
+ * @param layer    to be freed by gmm_checkpoint_layer_free; borrows from the checkpoint
+ * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_ARGUMENT (i, expert, size, fp8_dtype); GMM_ERR_SIZE; GMM_ERR_MEMORY. On error
+ * *layer is not written.
+ */
+GMM_API gmm_status gmm_checkpoint_expert_load(const gmm_checkpoint *checkpoint, size_t i, int64_t expert,
+                                              const gmm_checkpoint_load_options *options,
+                                              const gmm_checkpoint_layer **layer);
+
+/** Free a loaded layer, or expert; NULL is allowed. What was mapped stays so. */
 GMM_API void gmm_checkpoint_layer_free(const gmm_checkpoint_layer *layer);
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */

@@ -100,10 +100,12 @@ static bool view_dense(loaded *to, const gmm_source *source, const gmm_module *m
     if (!held)
         return false;
     fill_array(held, module->weight, module->weight->dtype, lead, source->rows, source->cols);
-    if (module->storage == GMM_STORAGE_TRANSPOSED) { /* always a stack */
-        held->strides[0] = source->rows * source->cols;
-        held->strides[1] = 1;
-        held->strides[2] = source->rows;
+    if (module->storage == GMM_STORAGE_TRANSPOSED) {
+        int32_t axis = 0;
+        if (lead >= 0)
+            held->strides[axis++] = source->rows * source->cols;
+        held->strides[axis++] = 1;
+        held->strides[axis] = source->rows;
         held->array.strides = held->strides;
     }
     *rhs = &held->array;
@@ -208,6 +210,35 @@ static gmm_status decode_fp8(const loading *l, const gmm_source *source, working
     return GMM_OK;
 }
 
+/* Blocks become codes, scales and biases, each in one piece. A GGUF file has all matrices in one tensor. */
+static gmm_status repack(const loading *l, const gmm_source *source, working *w)
+{
+    gmm_module *module = &w->modules[0];
+    const gmm_tensor *from = module->weight;
+    int64_t count = (int64_t)from->size_bytes / module->type->block_bytes; /* all sizes below follow from the file's */
+    int64_t elements = count * module->type->block_elements, groups = elements / module->group_size;
+    gmm_dtype dtype = gmm_blocks_scales_dtype(module->blocks, module->type, from->data, count);
+    size_t sizes[] = {(size_t)(elements / 8 * module->bits), (size_t)(groups * gmm_dtype_bits(dtype) / 8), 0};
+    void *parts[3] = {NULL};
+
+    sizes[2] = dtype == GMM_U8 ? 0 : sizes[1]; /* biases: of affine alone */
+    for (size_t p = 0; p < 3; p++) {
+        parts[p] = hold(l->to, sizes[p]);
+        if (!parts[p])
+            return gmm_fail(GMM_ERR_MEMORY, "%s: no memory for %zu bytes of repacked weights", source->name, sizes[p]);
+        l->to->layer.owned_bytes += (int64_t)sizes[p];
+        w->tensors[p] = (gmm_tensor){.dtype = p ? dtype : GMM_U32, .data = parts[p], .size_bytes = sizes[p]};
+    }
+    gmm_fp_env env = gmm_fp_enter();
+    gmm_blocks_repack(module->blocks, module->type, from->data, count, dtype, parts[0], parts[1], parts[2]);
+    gmm_fp_leave(env);
+    module->storage = GMM_STORAGE_QUANTIZED;
+    module->weight = &w->tensors[0];
+    module->scales = &w->tensors[1];
+    module->biases = sizes[2] ? &w->tensors[2] : NULL;
+    return GMM_OK;
+}
+
 static bool same_part(const gmm_tensor *a, const gmm_tensor *b)
 {
     return a && b ? a->dtype == b->dtype : a == b;
@@ -297,6 +328,8 @@ static gmm_status load_working(const loading *l, const gmm_source *source, worki
     }
     if (fp8)
         status = decode_fp8(l, source, w);
+    else if (source->modules[0].storage == GMM_STORAGE_BLOCKS)
+        status = repack(l, source, w);
     if (status != GMM_OK)
         return status;
     /* Decoded weights lie one after another, so that they are a stack already. */
@@ -343,28 +376,87 @@ static gmm_status read_options(const gmm_checkpoint_load_options *options, loadi
     return GMM_OK;
 }
 
-gmm_status gmm_checkpoint_layer_load(const gmm_checkpoint *checkpoint, size_t i,
-                                     const gmm_checkpoint_load_options *options, const gmm_checkpoint_layer **layer)
+/* The part of a source that is one expert's: a lone matrix. */
+typedef struct expert_part {
+    gmm_source source;
+    gmm_module module;
+    gmm_tensor tensors[4];
+} expert_part;
+
+static void cut_expert(const gmm_source *from, int64_t expert, expert_part *part)
+{
+    part->source = *from;
+    part->source.modules = &part->module;
+    part->source.count = 1;
+    part->source.stacked = part->source.lone = true;
+    part->module = from->modules[from->stacked ? 0 : expert];
+    if (!from->stacked)
+        return;
+    const gmm_tensor **tensors[] = {&part->module.weight, &part->module.scales, &part->module.biases,
+                                    &part->module.bias};
+    for (size_t t = 0; t < sizeof tensors / sizeof tensors[0]; t++) {
+        if (!*tensors[t])
+            continue;
+        gmm_tensor *cut = &part->tensors[t];
+        *cut = **tensors[t]; /* but for the shape, which is that of the source */
+        cut->size_bytes /= (size_t)from->count;
+        cut->data = (const char *)cut->data + (size_t)expert * cut->size_bytes;
+        *tensors[t] = cut;
+    }
+}
+
+/* Make a record that of one expert and nothing else, and load it. */
+static gmm_status load_expert(const loading *l, gmm_layer_record *record, int64_t expert)
+{
+    gmm_source *const sources[] = {&record->experts.gate, &record->experts.up, &record->experts.gate_up,
+                                   &record->experts.down};
+    gmm_checkpoint_projections *p = &record->layer.projections;
+    gmm_checkpoint_weights *const weights[] = {&p->gate, &p->up, &p->gate_up, &p->down};
+    gmm_status status = GMM_OK;
+
+    record->layer.router = (gmm_checkpoint_weights){0};
+    record->layer.shared = (gmm_checkpoint_projections){0};
+    record->layer.correction_bias = NULL;
+    record->layer.file_bytes = 0;
+    for (size_t s = 0; s < sizeof sources / sizeof sources[0] && status == GMM_OK; s++) {
+        expert_part part;
+        if (sources[s]->count == 0)
+            continue;
+        cut_expert(sources[s], expert, &part);
+        weights[s]->format = gmm_module_format_name(&part.module);
+        weights[s]->bits = part.module.bits;
+        weights[s]->group_size = part.module.group_size;
+        weights[s]->count = 1;
+        weights[s]->file_bytes = gmm_source_bytes(&part.source);
+        record->layer.file_bytes += weights[s]->file_bytes;
+        status = load_source(l, &part.source, weights[s]);
+    }
+    return status;
+}
+
+/* expert -1: all, and the rest of the layer. */
+static gmm_status load(const gmm_checkpoint *checkpoint, size_t i, int64_t expert,
+                       const gmm_checkpoint_load_options *options, const gmm_checkpoint_layer **layer)
 {
     loading l = {0};
     gmm_source *source;
     gmm_checkpoint_weights *weights;
-    gmm_status status = gmm_checkpoint_check_layer(checkpoint, i);
 
-    if (status == GMM_OK && !layer)
-        status = gmm_fail(GMM_ERR_NULL, "layer is NULL");
-    if (status == GMM_OK)
-        status = read_options(options, &l);
+    gmm_status status = layer ? read_options(options, &l) : gmm_fail(GMM_ERR_NULL, "layer is NULL");
+    if (status == GMM_OK) /* which checks the expert */
+        status = gmm_checkpoint_advise(checkpoint, i, expert, GMM_CHECKPOINT_WILL_NEED);
     if (status != GMM_OK)
         return status;
     l.to = calloc(1, sizeof *l.to);
     if (!l.to)
         return gmm_fail(GMM_ERR_MEMORY, "%s: no memory for a layer", checkpoint->set.path);
-    (void)gmm_checkpoint_advise(checkpoint, i, -1, GMM_CHECKPOINT_WILL_NEED);
     /* A copy of the record, so that the weights are those of the loaded layer; its sources are the checkpoint's. */
     gmm_layer_record record = checkpoint->records[i];
-    for (size_t s = 0; status == GMM_OK && gmm_record_source(&record, s, &source, &weights); s++)
-        status = load_source(&l, source, weights);
+    if (expert >= 0)
+        status = load_expert(&l, &record, expert);
+    else
+        for (size_t s = 0; status == GMM_OK && gmm_record_source(&record, s, &source, &weights); s++)
+            status = load_source(&l, source, weights);
     if (status != GMM_OK) {
         free_loaded(l.to);
         return status;
@@ -373,6 +465,26 @@ gmm_status gmm_checkpoint_layer_load(const gmm_checkpoint *checkpoint, size_t i,
     l.to->layer = record.layer;
     *layer = &l.to->layer;
     return GMM_OK;
+}
+
+gmm_status gmm_checkpoint_layer_load(const gmm_checkpoint *checkpoint, size_t i,
+                                     const gmm_checkpoint_load_options *options, const gmm_checkpoint_layer **layer)
+{
+    gmm_status status = gmm_checkpoint_check_layer(checkpoint, i);
+
+    return status == GMM_OK ? load(checkpoint, i, -1, options, layer) : status;
+}
+
+gmm_status gmm_checkpoint_expert_load(const gmm_checkpoint *checkpoint, size_t i, int64_t expert,
+                                      const gmm_checkpoint_load_options *options, const gmm_checkpoint_layer **layer)
+{
+    gmm_status status = gmm_checkpoint_check_layer(checkpoint, i);
+
+    if (status != GMM_OK)
+        return status;
+    if (expert < 0)
+        return gmm_fail(GMM_ERR_ARGUMENT, "expert is %lld", (long long)expert);
+    return load(checkpoint, i, expert, options, layer);
 }
 
 void gmm_checkpoint_layer_free(const gmm_checkpoint_layer *layer)

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "checkpoint/architecture.h"
+#include "checkpoint/gguf_set.h"
 #include "io/file_check.h"
 
 /* ---- sources and weights ---- */
@@ -98,12 +100,14 @@ static gmm_status add_layer(gmm_checkpoint *c, const gmm_checkpoint_layer *share
 
 static gmm_status find_layers(gmm_checkpoint *c)
 {
-    gmm_checkpoint_layer shared = {.family = c->family->name, .scale = 1, .n_group = 1, .topk_group = 1};
+    gmm_checkpoint_layer shared = {
+        .family = c->family->family ? c->family->family : c->family->name, .scale = 1, .n_group = 1, .topk_group = 1};
     int64_t layers = 0;
 
     gmm_status status = c->family->read(&c->config, &shared);
     if (status == GMM_OK)
-        status = gmm_config_integer(&c->config, "num_hidden_layers", 1, GMM_CONFIG_MAX_LAYERS, &layers);
+        status = gmm_config_integer(&c->config, c->is_gguf ? "block_count" : "num_hidden_layers", 1,
+                                    GMM_CONFIG_MAX_LAYERS, &layers);
     for (int64_t l = 0; status == GMM_OK && l < layers; l++) {
         bool has = true;
         shared.number = l;
@@ -118,28 +122,42 @@ static gmm_status find_layers(gmm_checkpoint *c)
     return status;
 }
 
-static gmm_status find_family(gmm_checkpoint *c)
+/* GMM_ERR_ARGUMENT with the names that there are, unless `name` is one of them. */
+static gmm_status find_family(gmm_checkpoint *c, const gmm_family *const *families, const char *key, const char *name)
 {
-    const char *name = NULL;
     char known[128] = "";
 
-    gmm_status status = gmm_config_word(&c->config, "model_type", &name);
-    if (status != GMM_OK)
-        return status;
     if (!name)
-        return gmm_malformed(c->config.path, "no model_type");
-    for (size_t i = 0; gmm_families[i]; i++) {
-        if (strcmp(gmm_families[i]->name, name) == 0)
-            c->family = gmm_families[i];
-        if (strlen(known) + strlen(gmm_families[i]->name) + 3 < sizeof known) {
+        return gmm_malformed(c->config.path, "no %s", key);
+    for (size_t i = 0; families[i]; i++) {
+        if (strcmp(families[i]->name, name) == 0)
+            c->family = families[i];
+        if (strlen(known) + strlen(families[i]->name) + 3 < sizeof known) {
             strcat(known, i ? ", " : "");
-            strcat(known, gmm_families[i]->name);
+            strcat(known, families[i]->name);
         }
     }
     if (c->family)
         return GMM_OK;
-    gmm_malformed(c->config.path, "model_type is " GMM_QUOTED "; known are %s", name, known);
+    gmm_malformed(c->config.path, "%s is " GMM_QUOTED "; known are %s", key, name, known);
     return GMM_ERR_ARGUMENT;
+}
+
+/* The configuration, and the family that it names. */
+static gmm_status open_config(gmm_checkpoint *c)
+{
+    const char *name = NULL;
+    gmm_status status;
+
+    c->is_gguf = c->set.shards[0].gguf != NULL;
+    if (c->is_gguf) {
+        status = gmm_gguf_config(&c->set, &c->config, &name);
+        return status == GMM_OK ? find_family(c, gmm_architectures, "general.architecture", name) : status;
+    }
+    status = gmm_config_open(c->set.directory, &c->config);
+    if (status == GMM_OK)
+        status = gmm_config_word(&c->config, "model_type", &name);
+    return status == GMM_OK ? find_family(c, gmm_families, "model_type", name) : status;
 }
 
 gmm_status gmm_checkpoint_open(const char *path, gmm_checkpoint **checkpoint)
@@ -151,9 +169,7 @@ gmm_status gmm_checkpoint_open(const char *path, gmm_checkpoint **checkpoint)
         return gmm_fail(GMM_ERR_MEMORY, "%s: no memory for %zu bytes", path, sizeof *opened);
     gmm_status status = gmm_tensor_set_open(path, &opened->set);
     if (status == GMM_OK)
-        status = gmm_config_open(opened->set.directory, &opened->config);
-    if (status == GMM_OK)
-        status = find_family(opened);
+        status = open_config(opened);
     if (status == GMM_OK)
         status = find_layers(opened);
     if (status != GMM_OK) {

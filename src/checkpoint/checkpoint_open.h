@@ -9,6 +9,7 @@ struct gmm_checkpoint {
     gmm_tensor_set set;
     gmm_config config;
     const gmm_family *family;
+    bool is_gguf;
     gmm_layer_record *records;
     size_t count;
 };

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "checkpoint/family.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,15 +51,17 @@ gmm_status gmm_family_activation(const gmm_config *config, gmm_checkpoint_layer 
     return gmm_fail(GMM_ERR_ARGUMENT, "%s: hidden_act is not silu, gelu or gelu_pytorch_tanh", config->path);
 }
 
-gmm_status gmm_family_experts(const gmm_finder *finder, const char *prefix, const char *const names[3],
+gmm_status gmm_family_experts(const gmm_finder *finder, const char *block, const char *const names[3],
                               gmm_layer_record *record)
 {
     static const char *const mlx_names[] = {"gate_proj", "up_proj", "down_proj"};
     const gmm_checkpoint_layer *layer = &record->layer;
     gmm_source *sources[] = {&record->experts.gate, &record->experts.up, &record->experts.down};
-    bool mlx = gmm_find_is(finder, "%sswitch_mlp.gate_proj.weight", prefix);
-    gmm_status status = GMM_OK;
+    char prefix[80];
 
+    snprintf(prefix, sizeof prefix, "model.layers.%" PRId64 ".%s.", layer->number, block);
+    bool mlx = gmm_find_is(finder, "%sswitch_mlp.gate_proj.weight", prefix);
+    gmm_status status = gmm_find_module(finder, 0, layer->experts, layer->hidden, &record->router, "%sgate", prefix);
     record->layer.layout = mlx ? "mlx" : "hf";
     for (size_t i = 0; i < 3 && status == GMM_OK; i++) {
         int64_t rows = i == 2 ? layer->hidden : layer->intermediate,

@@ -22,7 +22,8 @@ typedef struct gmm_layer_record {
 } gmm_layer_record;
 
 typedef struct gmm_family {
-    const char *name; /* model_type of config.json */
+    const char *name;   /* model_type of config.json; of GGUF files, general.architecture */
+    const char *family; /* of GGUF files: the family that it is; else NULL */
 
     /* What all layers have in common: sizes, routing and activation of `layer`. */
     gmm_status (*read)(const gmm_config *config, gmm_checkpoint_layer *layer);
@@ -50,9 +51,9 @@ gmm_status gmm_family_sizes(const gmm_config *config, const char *experts_key, c
 /* hidden_act: silu, gelu or gelu_pytorch_tanh. GMM_ERR_ARGUMENT for another. */
 gmm_status gmm_family_activation(const gmm_config *config, gmm_checkpoint_layer *layer);
 
-/* gate, up, down of prefix: PREFIXexperts.E.NAME (hf), or PREFIXswitch_mlp.{gate,up,down}_proj (mlx), by what there is.
- * `names` are hf's for gate, up, down. */
-gmm_status gmm_family_experts(const gmm_finder *finder, const char *prefix, const char *const names[3],
+/* The router BLOCK.gate of layer number N, BLOCK as in model.layers.N.BLOCK, and its experts: BLOCK.experts.E.NAME
+ * (hf), or BLOCK.switch_mlp.{gate,up,down}_proj (mlx), by what there is. `names` are hf's for gate, up, down. */
+gmm_status gmm_family_experts(const gmm_finder *finder, const char *block, const char *const names[3],
                               gmm_layer_record *record);
 
 /* PREFIX{gate,up,down}_proj, one matrix each. */

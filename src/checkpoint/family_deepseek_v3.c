@@ -65,19 +65,16 @@ static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
 {
     static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
     const gmm_checkpoint_layer *layer = &record->layer;
-    char prefix[80], name[120];
+    char name[120];
     gmm_status status;
 
-    snprintf(prefix, sizeof prefix, "model.layers.%" PRId64 ".mlp.", layer->number);
-    snprintf(name, sizeof name, "%sgate.e_score_correction_bias", prefix);
-    if ((status = gmm_find_module(finder, 0, layer->experts, layer->hidden, &record->router, "%sgate", prefix)) !=
-            GMM_OK ||
-        (status = gmm_find_tensor(finder, name, gmm_float_dtypes, 1, &layer->experts, &record->correction)) != GMM_OK ||
-        (status = gmm_family_experts(finder, prefix, names, record)) != GMM_OK)
+    snprintf(name, sizeof name, "model.layers.%" PRId64 ".mlp.gate.e_score_correction_bias", layer->number);
+    if ((status = gmm_find_tensor(finder, name, gmm_float_dtypes, 1, &layer->experts, &record->correction)) != GMM_OK ||
+        (status = gmm_family_experts(finder, "mlp", names, record)) != GMM_OK)
         return status;
     if (layer->shared_intermediate == 0)
         return GMM_OK;
-    snprintf(name, sizeof name, "%sshared_experts.", prefix);
+    snprintf(name, sizeof name, "model.layers.%" PRId64 ".mlp.shared_experts.", layer->number);
     return gmm_family_shared(finder, name, layer->shared_intermediate, record);
 }
 

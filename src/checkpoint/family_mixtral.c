@@ -1,8 +1,5 @@
 /* family_mixtral.c - Mixtral: softmax of the k largest logits. */
 /* SPDX-License-Identifier: MIT */
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "checkpoint/family.h"
 
 static gmm_status read(const gmm_config *config, gmm_checkpoint_layer *layer)
@@ -16,12 +13,8 @@ static gmm_status read(const gmm_config *config, gmm_checkpoint_layer *layer)
 static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
 {
     static const char *const names[] = {"w1", "w3", "w2"};
-    const gmm_checkpoint_layer *layer = &record->layer;
-    char prefix[80];
 
-    snprintf(prefix, sizeof prefix, "model.layers.%" PRId64 ".block_sparse_moe.", layer->number);
-    gmm_status status = gmm_find_module(finder, 0, layer->experts, layer->hidden, &record->router, "%sgate", prefix);
-    return status == GMM_OK ? gmm_family_experts(finder, prefix, names, record) : status;
+    return gmm_family_experts(finder, "block_sparse_moe", names, record);
 }
 
 const gmm_family gmm_family_mixtral = {

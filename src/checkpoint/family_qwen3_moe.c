@@ -1,8 +1,5 @@
 /* family_qwen3_moe.c - Qwen3-MoE: the k largest of a softmax, in layers between which dense ones may lie. */
 /* SPDX-License-Identifier: MIT */
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "checkpoint/family.h"
 
 static gmm_status read(const gmm_config *config, gmm_checkpoint_layer *layer)
@@ -31,12 +28,8 @@ static gmm_status has_experts(const gmm_config *config, int64_t number, bool *ha
 static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
 {
     static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
-    const gmm_checkpoint_layer *layer = &record->layer;
-    char prefix[80];
 
-    snprintf(prefix, sizeof prefix, "model.layers.%" PRId64 ".mlp.", layer->number);
-    gmm_status status = gmm_find_module(finder, 0, layer->experts, layer->hidden, &record->router, "%sgate", prefix);
-    return status == GMM_OK ? gmm_family_experts(finder, prefix, names, record) : status;
+    return gmm_family_experts(finder, "mlp", names, record);
 }
 
 const gmm_family gmm_family_qwen3_moe = {

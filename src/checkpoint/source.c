@@ -58,10 +58,11 @@ gmm_status gmm_find_tensor(const gmm_finder *finder, const char *name, const gmm
                              finder->set->shard_count, finder->set->shard_count == 1 ? "file" : "files",
                              gmm_shape_text(shape, ndim, wanted, sizeof wanted));
     const gmm_tensor *t = &entry->tensor;
-    while (dtypes[i] && dtypes[i] != t->dtype)
+    while (dtypes && dtypes[i] && dtypes[i] != t->dtype)
         i++;
-    if (!dtypes[i])
-        return gmm_malformed(entry->path, "tensor " GMM_QUOTED " is %s; it must be %s", name, gmm_dtype_name(t->dtype),
+    if (dtypes && !dtypes[i])
+        return gmm_malformed(entry->path, "tensor " GMM_QUOTED " is %s; it must be %s", name,
+                             entry->type ? entry->type->name : gmm_dtype_name(t->dtype),
                              dtypes_text(dtypes, wanted, sizeof wanted));
     if (t->ndim != ndim || (ndim > 0 && memcmp(t->shape, shape, (size_t)ndim * sizeof *shape) != 0))
         return gmm_malformed(entry->path, "tensor " GMM_QUOTED " has shape %s; it must have %s", name,
@@ -165,9 +166,8 @@ static gmm_status find_any(const search *s, gmm_module *module)
     return status == GMM_OK ? find_bias(s, ".bias", module) : status;
 }
 
-/* Begin a source of so many modules. */
-static gmm_status begin(const gmm_finder *finder, const char *name, int64_t count, int64_t rows, int64_t cols,
-                        size_t modules, gmm_source *source)
+gmm_status gmm_source_begin(const gmm_finder *finder, const char *name, int64_t count, int64_t rows, int64_t cols,
+                            size_t modules, gmm_source *source)
 {
     *source = (gmm_source){.name = strdup(name),
                            .count = count,
@@ -188,7 +188,7 @@ gmm_status gmm_find_module(const gmm_finder *finder, int64_t count, int64_t rows
     va_start(arguments, format);
     vsnprintf(name, sizeof name, format, arguments);
     va_end(arguments);
-    gmm_status status = begin(finder, name, count > 0 ? count : 1, rows, cols, 1, source);
+    gmm_status status = gmm_source_begin(finder, name, count > 0 ? count : 1, rows, cols, 1, source);
     if (status != GMM_OK)
         return status;
     source->stacked = true;
@@ -201,8 +201,13 @@ gmm_status gmm_find_experts(const gmm_finder *finder, const char *prefix, const 
 {
     char name[MAX_NAME];
 
+    /* Before a list is made of as many as config.json says. */
+    if ((uint64_t)count > finder->set->count)
+        return gmm_malformed(finder->set->path,
+                             "%" PRId64 " experts, each with tensors of its own, but there are %zu tensors", count,
+                             finder->set->count);
     snprintf(name, sizeof name, "%sexperts.0.%s", prefix, which);
-    gmm_status status = begin(finder, name, count, rows, cols, (size_t)count, source);
+    gmm_status status = gmm_source_begin(finder, name, count, rows, cols, (size_t)count, source);
     for (int64_t e = 0; status == GMM_OK && e < count; e++) {
         snprintf(name, sizeof name, "%sexperts.%" PRId64 ".%s", prefix, e, which);
         status = find_any(&(search){finder, name, 0, rows, cols, source}, &source->modules[e]);
@@ -215,7 +220,7 @@ gmm_status gmm_find_blocks(const gmm_finder *finder, const char *prefix, int64_t
 {
     char name[MAX_NAME + 32];
 
-    gmm_status status = begin(finder, prefix, count, rows, cols, 1, source);
+    gmm_status status = gmm_source_begin(finder, prefix, count, rows, cols, 1, source);
     if (status != GMM_OK)
         return status;
     if (cols % 32 != 0)
@@ -236,7 +241,7 @@ gmm_status gmm_find_blocks(const gmm_finder *finder, const char *prefix, int64_t
 gmm_status gmm_find_transposed(const gmm_finder *finder, const char *prefix, int64_t count, int64_t rows, int64_t cols,
                                gmm_source *source)
 {
-    gmm_status status = begin(finder, prefix, count, rows, cols, 1, source);
+    gmm_status status = gmm_source_begin(finder, prefix, count, rows, cols, 1, source);
     if (status != GMM_OK)
         return status;
     gmm_module *module = source->modules;
@@ -258,9 +263,9 @@ void gmm_source_free(gmm_source *source)
 
 const char *gmm_module_format_name(const gmm_module *module)
 {
-    return module->storage == GMM_STORAGE_FP8         ? "fp8"
-           : module->storage == GMM_STORAGE_QUANTIZED ? module->mode
-                                                      : gmm_format_dense(module->weight->dtype)->name;
+    return module->storage == GMM_STORAGE_FP8 ? "fp8"
+           : module->mode                     ? module->mode
+                                              : gmm_format_dense(module->weight->dtype)->name;
 }
 
 void gmm_source_each(const gmm_source *source, int64_t matrix, gmm_visit_bytes *visit, void *user)

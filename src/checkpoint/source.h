@@ -4,22 +4,26 @@
 #define GMM_SOURCE_H
 
 #include "checkpoint/config.h"
+#include "checkpoint/gguf_blocks.h"
 #include "checkpoint/tensor_set.h"
 
 typedef enum gmm_storage {
     GMM_STORAGE_DENSE,      /* .weight (rows, cols), f32, f16 or bf16 */
     GMM_STORAGE_TRANSPOSED, /* the same, but (cols, rows) */
     GMM_STORAGE_QUANTIZED,  /* .weight U32, .scales, .biases, in a format of the library */
+    GMM_STORAGE_BLOCKS,     /* .weight of a GGUF file, in blocks that a format of the library can have */
     GMM_STORAGE_FP8         /* .weight E4M3, .weight_scale_inv for each block, f32, f16 or bf16 */
 } gmm_storage;
 
 /* A tensor, or a stack of them. */
 typedef struct gmm_module {
     gmm_storage storage;
-    const char *mode; /* quantized: of the format */
+    const char *mode; /* quantized, blocks: of the format */
     int32_t bits, group_size;
     const gmm_tensor *weight, *scales, *biases; /* scales: the blocks' for fp8 */
     const gmm_tensor *bias;                     /* the linear bias; NULL: none */
+    const gmm_block_format *blocks;             /* blocks: what they are, */
+    const gmm_gguf_type *type;                  /* and how large */
 } gmm_module;
 
 /* One projection of all experts. */
@@ -44,7 +48,11 @@ typedef struct gmm_finder {
 /* Is there a tensor of this name? */
 __attribute__((format(printf, 2, 3))) bool gmm_find_is(const gmm_finder *finder, const char *format, ...);
 
-/* The tensor of this name, of this shape, of one of the types (0 ends the list). */
+/* Begin a source of `modules` modules, all zero. */
+gmm_status gmm_source_begin(const gmm_finder *finder, const char *name, int64_t count, int64_t rows, int64_t cols,
+                            size_t modules, gmm_source *source);
+
+/* The tensor of this name, of this shape, of one of the types (0 ends the list; NULL: of any). */
 gmm_status gmm_find_tensor(const gmm_finder *finder, const char *name, const gmm_dtype *dtypes, int32_t ndim,
                            const int64_t *shape, const gmm_tensor **tensor);
 

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "checkpoint/gguf_set.h"
 #include "io/file_check.h"
 #include "io/io_file.h"
 
@@ -69,7 +70,7 @@ static gmm_status add_shard(gmm_tensor_set *set, const char *name)
     if (!shards)
         return no_memory(set->path);
     set->shards = shards;
-    shards[set->shard_count] = (gmm_shard){gmm_path_join(set->directory, name), NULL};
+    shards[set->shard_count] = (gmm_shard){.path = gmm_path_join(set->directory, name)};
     if (!shards[set->shard_count].path)
         return no_memory(set->path);
     set->shard_count++;
@@ -154,6 +155,28 @@ static int name_against(const void *name, const void *entry)
     return strcmp(name, e->tensor.name);
 }
 
+static gmm_status list_tensors(gmm_tensor_set *set, size_t count)
+{
+    const gmm_gguf_tensor *tensor;
+
+    set->entries = calloc(count + 1, sizeof *set->entries);
+    if (!set->entries)
+        return no_memory(set->path);
+    for (size_t s = 0; s < set->shard_count; s++) {
+        const gmm_shard *shard = &set->shards[s];
+        for (size_t i = 0; shard->file && gmm_safetensors_at(shard->file, i, &set->entries[set->count].tensor); i++)
+            set->entries[set->count++].path = shard->path;
+        for (size_t i = 0; shard->gguf && (tensor = gmm_gguf_tensor_at(shard->gguf, i)) != NULL; i++)
+            set->entries[set->count++] = (gmm_set_entry){tensor->tensor, shard->path, tensor->type};
+    }
+    qsort(set->entries, set->count, sizeof *set->entries, by_name);
+    for (size_t i = 1; i < set->count; i++)
+        if (strcmp(set->entries[i - 1].tensor.name, set->entries[i].tensor.name) == 0)
+            return gmm_malformed(set->entries[i].path, "tensor " GMM_QUOTED " is also in %s",
+                                 set->entries[i].tensor.name, set->entries[i - 1].path);
+    return GMM_OK;
+}
+
 static gmm_status open_shards(gmm_tensor_set *set, const char *index_path)
 {
     size_t count = 0;
@@ -171,18 +194,7 @@ static gmm_status open_shards(gmm_tensor_set *set, const char *index_path)
             return status;
         count += gmm_safetensors_count(set->shards[s].file);
     }
-    set->entries = calloc(count + 1, sizeof *set->entries);
-    if (!set->entries)
-        return no_memory(set->path);
-    for (size_t s = 0; s < set->shard_count; s++)
-        for (size_t i = 0; gmm_safetensors_at(set->shards[s].file, i, &set->entries[set->count].tensor); i++)
-            set->entries[set->count++].path = set->shards[s].path;
-    qsort(set->entries, set->count, sizeof *set->entries, by_name);
-    for (size_t i = 1; i < set->count; i++)
-        if (strcmp(set->entries[i - 1].tensor.name, set->entries[i].tensor.name) == 0)
-            return gmm_malformed(set->entries[i].path, "tensor " GMM_QUOTED " is also in %s",
-                                 set->entries[i].tensor.name, set->entries[i - 1].path);
-    return GMM_OK;
+    return list_tensors(set, count);
 }
 
 /* What the index promises must be where it says. What it does not know of does no harm. */
@@ -258,6 +270,19 @@ static gmm_status open_file(gmm_tensor_set *set)
     return status == GMM_OK ? open_shards(set, NULL) : status;
 }
 
+static gmm_status open_gguf(gmm_tensor_set *set)
+{
+    size_t count = 0;
+
+    gmm_status status = gmm_gguf_set_open(set);
+    if (status != GMM_OK)
+        return status;
+    for (size_t s = 0; s < set->shard_count; s++)
+        for (size_t i = 0; gmm_gguf_tensor_at(set->shards[s].gguf, i); i++)
+            count++;
+    return list_tensors(set, count);
+}
+
 gmm_status gmm_tensor_set_open(const char *path, gmm_tensor_set *set)
 {
     struct stat info;
@@ -266,13 +291,16 @@ gmm_status gmm_tensor_set_open(const char *path, gmm_tensor_set *set)
     if (!set->path)
         return no_memory(path);
     /* A path that is not there is for the opening of the file to complain about. */
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? open_directory(set) : open_file(set);
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+        return open_directory(set);
+    return gmm_gguf_path(path) ? open_gguf(set) : open_file(set);
 }
 
 void gmm_tensor_set_close(gmm_tensor_set *set)
 {
     for (size_t s = 0; s < set->shard_count; s++) {
         gmm_safetensors_close(set->shards[s].file);
+        gmm_gguf_close(set->shards[s].gguf);
         free(set->shards[s].path);
     }
     free(set->shards);

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "checkpoint_reference.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,4 +126,157 @@ double *decode_biases(const gmm_checkpoint_weights *weights)
     double *values = decode_array(weights->bias, &count);
     assert_int_equal(count, weights->count * weights->rows);
     return values;
+}
+
+gmm_safetensors *open_reference(const char *model)
+{
+    char name[64];
+    gmm_safetensors *file = NULL;
+
+    snprintf(name, sizeof name, "%s.reference.safetensors", model);
+    if (gmm_safetensors_open(model_path(name), &file) != GMM_OK)
+        fail_msg("%s", gmm_error_detail());
+    return file;
+}
+
+void check_part(const gmm_safetensors *reference, int64_t number, const char *part, const double *values, int64_t count)
+{
+    char name[64];
+    gmm_tensor tensor;
+
+    snprintf(name, sizeof name, "%" PRId64 ".%s", number, part);
+    bool found = gmm_safetensors_find(reference, name, &tensor);
+    if (found != (values != NULL))
+        fail_msg("%s: %s", name, found ? "not read" : "nowhere");
+    if (!values)
+        return;
+    assert_int_equal(tensor.dtype, GMM_F64);
+    assert_int_equal(tensor.size_bytes, (size_t)count * sizeof *values);
+    for (int64_t i = 0; i < count; i++) {
+        double wanted;
+        memcpy(&wanted, (const char *)tensor.data + i * 8, 8);
+        if (memcmp(&wanted, &values[i], 8) != 0 && !(wanted == 0 && values[i] == 0))
+            fail_msg("%s[%" PRId64 "] is %.17g, not %.17g", name, i, values[i], wanted);
+    }
+}
+
+static void check_weights(const gmm_safetensors *reference, int64_t number, const char *part,
+                          const gmm_checkpoint_weights *weights)
+{
+    char bias[64];
+
+    if (weights->count == 0) {
+        assert_true(!weights->rhs && !weights->quantized && !weights->each && !weights->bias);
+        return;
+    }
+    double *values = decode_weights(weights), *biases = decode_biases(weights);
+    snprintf(bias, sizeof bias, "%s_bias", part);
+    check_part(reference, number, part, values, weights->count * weights->rows * weights->cols);
+    check_part(reference, number, bias, biases, weights->count * weights->rows);
+    free(values);
+    free(biases);
+}
+
+/* Every other row of `width` numbers from row `first` on; to be freed. */
+static double *alternate(const double *values, int64_t rows, int64_t width, int64_t first)
+{
+    double *half = malloc((size_t)(rows / 2 * width) * sizeof *half);
+
+    assert_non_null(half);
+    for (int64_t r = 0; r < rows / 2; r++)
+        memcpy(half + r * width, values + (2 * r + first) * width, (size_t)width * sizeof *half);
+    return half;
+}
+
+static void check_interleaved(const gmm_safetensors *reference, int64_t number, const gmm_checkpoint_weights *weights)
+{
+    static const char *const parts[] = {"gate", "up"}, *const biases[] = {"gate_bias", "up_bias"};
+    int64_t rows = weights->count * weights->rows;
+
+    if (weights->count == 0)
+        return;
+    double *all = decode_weights(weights), *bias = decode_biases(weights);
+    assert_non_null(bias);
+    for (int i = 0; i < 2; i++) {
+        double *half = alternate(all, rows, weights->cols, i), *half_bias = alternate(bias, rows, 1, i);
+        check_part(reference, number, parts[i], half, rows / 2 * weights->cols);
+        check_part(reference, number, biases[i], half_bias, rows / 2);
+        free(half);
+        free(half_bias);
+    }
+    free(all);
+    free(bias);
+}
+
+void check_loaded(const gmm_safetensors *reference, const gmm_checkpoint_layer *l)
+{
+    int64_t n = l->number, count;
+
+    check_weights(reference, n, "router", &l->router);
+    check_weights(reference, n, "gate", &l->projections.gate);
+    check_weights(reference, n, "up", &l->projections.up);
+    check_interleaved(reference, n, &l->projections.gate_up);
+    check_weights(reference, n, "down", &l->projections.down);
+    check_weights(reference, n, "shared_gate", &l->shared.gate);
+    check_weights(reference, n, "shared_up", &l->shared.up);
+    check_weights(reference, n, "shared_down", &l->shared.down);
+    if (l->correction_bias) {
+        double *values = decode_array(l->correction_bias, &count);
+        check_part(reference, n, "correction", values, count);
+        free(values);
+    }
+}
+
+/* The biases of expert e, of a stack or of single matrices; to be freed. */
+static double *bias_of(const gmm_checkpoint_weights *weights, int64_t e)
+{
+    const gmm_array *bias = weights->each ? weights->each[e].bias : weights->bias;
+    int64_t count;
+
+    if (!bias)
+        return NULL;
+    double *values = decode_array(bias, &count);
+    int64_t skip = weights->each ? 0 : e * weights->rows;
+    memmove(values, values + skip, (size_t)weights->rows * sizeof *values);
+    return values;
+}
+
+static void check_expert(const gmm_checkpoint_weights *one, const gmm_checkpoint_weights *all, int64_t e)
+{
+    size_t size = (size_t)(all->rows * all->cols) * sizeof(double);
+
+    assert_int_equal(one->count, all->count > 0);
+    if (all->count == 0)
+        return;
+    assert_true(one->rows == all->rows && one->cols == all->cols && !one->each);
+    assert_int_equal(one->file_bytes * all->count, all->file_bytes);
+    assert_int_equal(one->rhs ? one->rhs->ndim : one->quantized->w->ndim, 2);
+    double *values = decode_weights(one), *wanted = decode_weights(all);
+    assert_memory_equal(values, wanted + e * all->rows * all->cols, size);
+    double *bias = bias_of(one, 0), *bias_wanted = bias_of(all, e);
+    assert_int_equal(!bias, !bias_wanted);
+    if (bias)
+        assert_memory_equal(bias, bias_wanted, (size_t)all->rows * sizeof *bias);
+    free(values);
+    free(wanted);
+    free(bias);
+    free(bias_wanted);
+}
+
+void check_experts(const gmm_checkpoint *checkpoint, size_t i, const gmm_checkpoint_layer *whole)
+{
+    for (int64_t e = 0; e < whole->experts; e++) {
+        const gmm_checkpoint_layer *one;
+        if (gmm_checkpoint_expert_load(checkpoint, i, e, NULL, &one) != GMM_OK)
+            fail_msg("%s", gmm_error_detail());
+        assert_true(one->number == whole->number && one->experts == whole->experts);
+        assert_true(one->router.count == 0 && one->shared.down.count == 0 && !one->correction_bias);
+        check_expert(&one->projections.gate, &whole->projections.gate, e);
+        check_expert(&one->projections.up, &whole->projections.up, e);
+        check_expert(&one->projections.gate_up, &whole->projections.gate_up, e);
+        check_expert(&one->projections.down, &whole->projections.down, e);
+        assert_true(one->owned_bytes * whole->experts <= whole->owned_bytes);
+        assert_int_equal(one->owned_bytes > 0, whole->owned_bytes > 0);
+        gmm_checkpoint_layer_free(one);
+    }
 }

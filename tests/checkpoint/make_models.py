@@ -5,7 +5,8 @@ usage: make_models.py FOLDER
 
 FOLDER/NAME is a checkpoint with the family's own names, shapes and types. FOLDER/NAME.reference.safetensors has, for
 each layer N with experts, every matrix decoded (N.gate, N.up, N.down, ..., F64), hidden states N.x (F32) and the
-layer's output N.y (F64). Decoders and formulas are written here from the published ones, with Python's own library
+layer's output N.y (F64), with the experts of each token and their
+weights, N.experts and N.weights (F64). Decoders and formulas are written here from the published ones, with Python's own library
 only; nothing of gathermm is used.
 """
 # SPDX-License-Identifier: MIT
@@ -134,6 +135,7 @@ class Layer:
         self.gate = self.up = self.down = None
         self.gate_bias = self.up_bias = self.down_bias = None
         self.shared = None  # gate, up, down, inner
+        self.chosen, self.weights = [], []  # of all tokens, one after another
 
 
 def product(weights, at, rows, cols, x, bias=None):
@@ -148,9 +150,9 @@ def silu(g, u):
 
 
 def clamped(g, u):
-    """gpt-oss's SwiGLU."""
+    """gpt-oss's SwiGLU; its alpha is an f32 wherever it is computed."""
     g, u = min(g, 7.0), max(-7.0, min(u, 7.0))
-    return g / (1.0 + math.exp(-1.702 * g)) * (u + 1.0)
+    return g / (1.0 + math.exp(-f32(1.702) * g)) * (u + 1.0)
 
 
 def softmax(values):
@@ -214,6 +216,8 @@ def run_token(layer, x, route, activation, config):
     """The layer on one token."""
     logits = product(layer.router, 0, layer.experts, layer.hidden, x, layer.router_bias)
     chosen, weights = route(layer, logits, config)
+    layer.chosen += chosen
+    layer.weights += weights
     out = [0.0] * layer.hidden
     for expert, weight in zip(chosen, weights):
         out = [o + weight * y for o, y in zip(out, run_expert(layer, expert, x, activation))]
@@ -248,6 +252,9 @@ def keep_layer(maker, number, layer, route, activation, config):
     for token in range(TOKENS):
         y += run_token(layer, x[token * hidden : (token + 1) * hidden], route, activation, config)
     maker.keep(f"{number}.y", y, TOKENS, hidden)
+    slots = len(layer.chosen) // TOKENS
+    maker.keep(f"{number}.experts", [float(e) for e in layer.chosen], TOKENS, slots)
+    maker.keep(f"{number}.weights", layer.weights, TOKENS, slots)
 
 
 # ---- families

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "checkpoint_moe.h"
 #include "checkpoint_reference.h"
 #include "cmocka_test.h"
 
@@ -191,88 +192,6 @@ static const expected models[] = {
 
 #define MODELS (sizeof models / sizeof models[0])
 
-static gmm_safetensors *open_reference(const char *model)
-{
-    char name[64];
-    gmm_safetensors *file = NULL;
-
-    snprintf(name, sizeof name, "%s.reference.safetensors", model);
-    if (gmm_safetensors_open(model_path(name), &file) != GMM_OK)
-        fail_msg("%s", gmm_error_detail());
-    return file;
-}
-
-/* N.part of the reference equals the values, bit for bit; without values there is no such part. */
-static void same(const gmm_safetensors *reference, int64_t number, const char *part, const double *values,
-                 int64_t count)
-{
-    char name[64];
-    gmm_tensor tensor;
-
-    snprintf(name, sizeof name, "%" PRId64 ".%s", number, part);
-    bool found = gmm_safetensors_find(reference, name, &tensor);
-    if (found != (values != NULL))
-        fail_msg("%s: %s", name, found ? "not read" : "nowhere");
-    if (!values)
-        return;
-    assert_int_equal(tensor.dtype, GMM_F64);
-    assert_int_equal(tensor.size_bytes, (size_t)count * sizeof *values);
-    for (int64_t i = 0; i < count; i++) {
-        double wanted;
-        memcpy(&wanted, (const char *)tensor.data + i * 8, 8);
-        if (memcmp(&wanted, &values[i], 8) != 0 && !(wanted == 0 && values[i] == 0))
-            fail_msg("%s[%" PRId64 "] is %.17g, not %.17g", name, i, values[i], wanted);
-    }
-}
-
-static void check_weights(const gmm_safetensors *reference, int64_t number, const char *part,
-                          const gmm_checkpoint_weights *weights)
-{
-    char bias[64];
-
-    if (weights->count == 0) {
-        assert_true(!weights->rhs && !weights->quantized && !weights->each && !weights->bias);
-        return;
-    }
-    double *values = decode_weights(weights), *biases = decode_biases(weights);
-    snprintf(bias, sizeof bias, "%s_bias", part);
-    same(reference, number, part, values, weights->count * weights->rows * weights->cols);
-    same(reference, number, bias, biases, weights->count * weights->rows);
-    free(values);
-    free(biases);
-}
-
-/* Every other row of `width` numbers from row `first` on; to be freed. */
-static double *alternate(const double *values, int64_t rows, int64_t width, int64_t first)
-{
-    double *half = malloc((size_t)(rows / 2 * width) * sizeof *half);
-
-    assert_non_null(half);
-    for (int64_t r = 0; r < rows / 2; r++)
-        memcpy(half + r * width, values + (2 * r + first) * width, (size_t)width * sizeof *half);
-    return half;
-}
-
-static void check_interleaved(const gmm_safetensors *reference, int64_t number, const gmm_checkpoint_weights *weights)
-{
-    static const char *const parts[] = {"gate", "up"}, *const biases[] = {"gate_bias", "up_bias"};
-    int64_t rows = weights->count * weights->rows;
-
-    if (weights->count == 0)
-        return;
-    double *all = decode_weights(weights), *bias = decode_biases(weights);
-    assert_non_null(bias);
-    for (int i = 0; i < 2; i++) {
-        double *half = alternate(all, rows, weights->cols, i), *half_bias = alternate(bias, rows, 1, i);
-        same(reference, number, parts[i], half, rows / 2 * weights->cols);
-        same(reference, number, biases[i], half_bias, rows / 2);
-        free(half);
-        free(half_bias);
-    }
-    free(all);
-    free(bias);
-}
-
 static void check_description(const expected *e, const gmm_checkpoint_layer *l, size_t i)
 {
     const gmm_checkpoint_weights *first = l->projections.gate_up.count ? &l->projections.gate_up : &l->projections.gate;
@@ -303,25 +222,6 @@ static void check_description(const expected *e, const gmm_checkpoint_layer *l, 
     assert_int_equal(l->correction_bias != NULL, e->routing == GMM_CHECKPOINT_SIGMOID);
 }
 
-static void check_loaded(const gmm_safetensors *reference, const gmm_checkpoint_layer *l)
-{
-    int64_t n = l->number, count;
-
-    check_weights(reference, n, "router", &l->router);
-    check_weights(reference, n, "gate", &l->projections.gate);
-    check_weights(reference, n, "up", &l->projections.up);
-    check_interleaved(reference, n, &l->projections.gate_up);
-    check_weights(reference, n, "down", &l->projections.down);
-    check_weights(reference, n, "shared_gate", &l->shared.gate);
-    check_weights(reference, n, "shared_up", &l->shared.up);
-    check_weights(reference, n, "shared_down", &l->shared.down);
-    if (l->correction_bias) {
-        double *values = decode_array(l->correction_bias, &count);
-        same(reference, n, "correction", values, count);
-        free(values);
-    }
-}
-
 static bool is_mapped_only(const gmm_checkpoint_layer *l)
 {
     return l->owned_bytes == 0;
@@ -346,9 +246,12 @@ static void reads_every_model(void **state)
                 assert_int_equal(gmm_checkpoint_layer_load(checkpoint, i, stack ? &options : NULL, &loaded), GMM_OK);
                 check_description(e, loaded, i);
                 check_loaded(reference, loaded);
+                check_output(reference, loaded);
                 bool fp8 = strcmp(e->weights, "fp8") == 0, each = loaded->projections.down.each != NULL;
                 assert_int_equal(each,
                                  !stack && !fp8 && strcmp(e->layout, "hf") == 0 && strcmp(e->family, "gpt_oss") != 0);
+                if (!stack)
+                    check_experts(checkpoint, i, loaded);
                 if (!stack)
                     assert_int_equal(is_mapped_only(loaded), !fp8);
                 gmm_checkpoint_layer_free(loaded);
@@ -370,7 +273,7 @@ static void decodes_fp8_to_f32(void **state)
     assert_int_equal(layer->projections.gate.rhs->dtype, GMM_F32);
     assert_int_equal(layer->owned_bytes, (8 + 1) * 3 * 160 * 136 * 4);
     double *values = decode_weights(&layer->projections.gate);
-    same(reference, 1, "gate_f32", values, 8 * 136 * 160);
+    check_part(reference, 1, "gate_f32", values, 8 * 136 * 160);
     free(values);
     gmm_checkpoint_layer_free(layer);
     gmm_safetensors_close(reference);
@@ -477,6 +380,12 @@ static void refuses_arguments(void **state)
     assert_int_equal(gmm_checkpoint_layer_load(checkpoint, 2, NULL, &layer), GMM_ERR_ARGUMENT);
     assert_int_equal(gmm_checkpoint_layer_load(checkpoint, 0, &small, &layer), GMM_ERR_ARGUMENT);
     assert_int_equal(gmm_checkpoint_layer_load(checkpoint, 0, &f16, &layer), GMM_ERR_ARGUMENT);
+    assert_int_equal(gmm_checkpoint_expert_load(NULL, 0, 0, NULL, &layer), GMM_ERR_NULL);
+    assert_int_equal(gmm_checkpoint_expert_load(checkpoint, 0, 0, NULL, NULL), GMM_ERR_NULL);
+    assert_int_equal(gmm_checkpoint_expert_load(checkpoint, 2, 0, NULL, &layer), GMM_ERR_ARGUMENT);
+    assert_int_equal(gmm_checkpoint_expert_load(checkpoint, 0, 4, NULL, &layer), GMM_ERR_ARGUMENT);
+    assert_int_equal(gmm_checkpoint_expert_load(checkpoint, 0, -1, NULL, &layer), GMM_ERR_ARGUMENT);
+    assert_int_equal(gmm_checkpoint_expert_load(checkpoint, 0, 0, &f16, &layer), GMM_ERR_ARGUMENT);
     assert_ptr_equal(layer, state);
     assert_int_equal(gmm_checkpoint_advise(checkpoint, 0, 4, GMM_CHECKPOINT_WILL_NEED), GMM_ERR_ARGUMENT);
     assert_int_equal(gmm_checkpoint_advise(checkpoint, 0, -2, GMM_CHECKPOINT_WILL_NEED), GMM_ERR_ARGUMENT);

@@ -6,27 +6,38 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum {
+    FILES = 4,
+    PATH_BYTES = 256
+};
+
+/* As they are first asked for. */
+static char paths[FILES][PATH_BYTES];
+
 static void remove_files(void)
 {
-    unlink(fuzz_file_path("in"));
-    unlink(fuzz_file_path("out"));
+    for (int i = 0; i < FILES; i++)
+        if (*paths[i])
+            unlink(paths[i]);
 }
 
 const char *fuzz_file_path(const char *suffix)
 {
-    static char paths[2][256];
-    static bool first = true;
-    char *path = paths[strcmp(suffix, "in") != 0];
+    static const char *suffixes[FILES];
     struct stat info;
+    int i = 0;
 
-    if (first) {
-        first = false;
+    while (i < FILES && suffixes[i] && strcmp(suffixes[i], suffix) != 0)
+        i++;
+    FUZZ_REQUIRE(i < FILES, "too many files");
+    if (suffixes[i])
+        return paths[i];
+    if (i == 0)
         atexit(remove_files);
-    }
-    if (!*path)
-        snprintf(path, sizeof paths[0], "%s/gathermm-fuzz-%ld.%s", stat("/dev/shm", &info) == 0 ? "/dev/shm" : "/tmp",
-                 (long)getpid(), suffix);
-    return path;
+    suffixes[i] = suffix;
+    snprintf(paths[i], PATH_BYTES, "%s/gathermm-fuzz-%ld.%s", stat("/dev/shm", &info) == 0 ? "/dev/shm" : "/tmp",
+             (long)getpid(), suffix);
+    return paths[i];
 }
 
 const char *fuzz_file_write(const char *suffix, const void *head, size_t head_size, const void *rest, size_t rest_size)

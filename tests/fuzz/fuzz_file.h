@@ -9,7 +9,7 @@
  * ends. */
 const char *fuzz_file_write(const char *suffix, const void *head, size_t head_size, const void *rest, size_t rest_size);
 
-/* The path of the process's file with this suffix. */
+/* The path of the process's file with this suffix, a literal. */
 const char *fuzz_file_path(const char *suffix);
 
 /* Read every byte, so that a mapping that is too short is noticed. */
