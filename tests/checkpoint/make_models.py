@@ -148,9 +148,9 @@ def silu(g, u):
 
 
 def clamped(g, u):
-    """gpt-oss's SwiGLU."""
+    """gpt-oss's SwiGLU; its alpha is an f32 wherever it is computed."""
     g, u = min(g, 7.0), max(-7.0, min(u, 7.0))
-    return g / (1.0 + math.exp(-1.702 * g)) * (u + 1.0)
+    return g / (1.0 + math.exp(-f32(1.702) * g)) * (u + 1.0)
 
 
 def softmax(values):
