@@ -15,7 +15,8 @@ enum {
     TOP = 48,
     BOTTOM = 52,
     LEGEND_WIDTH = 130,
-    LINE = 17
+    LINE = 17,
+    LEAST_APART = 48 /* names of speeds */
 };
 
 /* Far apart in hue and lightness (from Paul Tol's schemes); the first is for what is stored. */
@@ -49,15 +50,28 @@ static double y_at(const plot *p, double value)
     return PANEL_HEIGHT - BOTTOM - (log10(value) - p->y_low) / (p->y_high - p->y_low) * (PANEL_HEIGHT - TOP - BOTTOM);
 }
 
+/* Whole decades. What is stored is off by f32's rounding alone, decades below all else: next to other formats it stands
+ * on the lower edge, and its error in the legend. */
 static void find_errors(plot *p)
 {
+    bool others = false;
+
+    for (size_t i = 0; i < p->count; i++)
+        others |= !p->rows[i].stored;
     p->y_low = 0;
     p->y_high = -9;
     for (size_t i = 0; i < p->count; i++) {
-        p->y_low = fmin(p->y_low, floor(log10(error_of(&p->rows[i]))));
+        if (others && p->rows[i].stored)
+            continue;
+        p->y_low = fmin(p->y_low, floor(log10(error_of(&p->rows[i])) - (others ? 0.3 : 0)));
         p->y_high = fmax(p->y_high, ceil(log10(error_of(&p->rows[i])) + 0.05));
     }
     p->y_high = fmax(p->y_high, p->y_low + 1);
+}
+
+static double mark_at(const plot *p, const layer_row *row)
+{
+    return y_at(p, fmax(error_of(row), pow(10, p->y_low)));
 }
 
 /* A panel's speeds, with room on both sides: whole decades would leave most of it empty. */
@@ -100,20 +114,27 @@ static void draw_mark(const plot *p, bool stored, double x, double y, const char
         fprintf(p->to, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\" fill=\"%s\"/>", x, y, color);
 }
 
-/* Lines at 1, 2 and 5 of each decade across, named; powers of ten up, named, and their parts. */
+/* Named lines across, the more in a decade the fewer decades; powers of ten up, named, and their parts. */
 static void draw_axes(const plot *p, int32_t tokens)
 {
-    static const int steps[] = {1, 2, 5};
+    static const double few[] = {1, 2, 5}, many[] = {1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9};
+    const bool wide = p->x_high - p->x_low > 1;
+    const double *steps = wide ? few : many;
+    const size_t step_count = wide ? sizeof few / sizeof few[0] : sizeof many / sizeof many[0];
+    double last = -100;
     const double top = TOP, bottom = PANEL_HEIGHT - BOTTOM, left = p->left + LEFT,
                  right = p->left + PANEL_WIDTH - RIGHT;
 
     for (double decade = floor(p->x_low); decade <= p->x_high; decade++)
-        for (size_t i = 0; i < 3; i++) {
+        for (size_t i = 0; i < step_count; i++) {
             double value = steps[i] * pow(10, decade), x = x_at(p, value);
             if (x < left || x > right)
                 continue;
             fprintf(p->to, "<path d=\"M%.1f %.1fV%.1f\" class=\"decade\"/>\n", x, bottom, top);
+            if (x - last < LEAST_APART)
+                continue;
             fprintf(p->to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.6g</text>\n", x, bottom + 16, value);
+            last = x;
         }
     for (double decade = p->y_low; decade <= p->y_high; decade++) {
         fprintf(p->to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n", left - 6,
@@ -144,7 +165,7 @@ static void draw_points(const plot *p, int32_t tokens)
                 row->facts->layer->number, row->format, row->stored ? " as stored" : "", (int)tokens,
                 bench_time_text(row->median_s, median), layer_tokens_s(row), row->error, row->ceiling_share * 100,
                 row->ceiling ? row->ceiling : "no ceiling");
-        draw_mark(p, row->stored, x_at(p, layer_tokens_s(row)), y_at(p, error_of(row)),
+        draw_mark(p, row->stored, x_at(p, layer_tokens_s(row)), mark_at(p, row),
                   colors[format_number(p, row) % COLOR_COUNT]);
         fprintf(p->to, "</g>\n");
     }
@@ -163,6 +184,9 @@ static void draw_legend(const plot *p)
         draw_mark(p, row->stored, x + 4, y - 4, colors[shown++ % COLOR_COUNT]);
         fprintf(p->to, "<text x=\"%.1f\" y=\"%.1f\">%s%s</text>\n", x + 16, y, row->format,
                 row->stored ? ", stored" : "");
+        if (row->stored && row->facts->checked)
+            fprintf(p->to, "<text x=\"%.1f\" y=\"%.1f\" fill=\"#666\">error %.0e</text>\n", x + 16, y += LINE,
+                    row->error);
         y += LINE;
     }
 }
