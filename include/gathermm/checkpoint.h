@@ -16,6 +16,7 @@
 #define GMM_CHECKPOINT_H
 
 #include "gathermm.h"
+#include "moe.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -169,6 +170,26 @@ GMM_API gmm_status gmm_checkpoint_expert_load(const gmm_checkpoint *checkpoint, 
 
 /** Free a loaded layer, or expert; NULL is allowed. What was mapped stays so. */
 GMM_API void gmm_checkpoint_layer_free(const gmm_checkpoint_layer *layer);
+
+/* ---- running ----------------------------------------------------------------------------------------------------- */
+
+/**
+ * Describe a loaded layer to gmm_moe_run, its router, shared expert and activation included. No weight is copied: the
+ * arrays are those of the loaded layer, which must stay. DeepSeek-V3 routes as Transformers and MLX have it
+ * (drop_to_zero). To change something, as `progress`, copy *moe and change the copy.
+ *
+ *     gmm_checkpoint_layer_load(checkpoint, i, NULL, &loaded);
+ *     gmm_moe_layer_from_checkpoint(loaded, &moe);
+ *     gmm_moe_run(context, moe, &x, NULL, NULL, &out);
+ *
+ * @param moe  to be freed
+ * @return GMM_OK; GMM_ERR_NULL; GMM_ERR_ARGUMENT for a layer without arrays, or a routing or activation that does not
+ * exist; GMM_ERR_MEMORY. On error *moe is not written.
+ */
+GMM_API gmm_status gmm_moe_layer_from_checkpoint(const gmm_checkpoint_layer *layer, const gmm_moe_layer **moe);
+
+/** Free what gmm_moe_layer_from_checkpoint made, before the loaded layer; NULL is allowed. */
+GMM_API void gmm_moe_layer_free(const gmm_moe_layer *moe);
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
 

@@ -41,6 +41,11 @@ offer info --cpu-mask al
 offer inspect --
 offer inspect mod
 offer inspect --tensors ''
+offer moe --
+offer moe --formats nv
+offer moe --layers ''
+offer moe --output ''
+offer moe mod
 offer quantize --
 offer quantize in out --e
 offer quantize in out --mode ''

@@ -15,7 +15,7 @@ try
 try --help
 try -h
 try help
-for name in audit bench guard info inspect quantize replay; do
+for name in audit bench guard info inspect moe quantize replay; do
     gathermm help $name >help.txt
     gathermm $name --help >long.txt
     gathermm $name -h | diff - help.txt && diff long.txt help.txt && echo "$name: three ways to the same help"

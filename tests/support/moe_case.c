@@ -239,6 +239,7 @@ void gmm_moe_case_free(gmm_moe_case *made)
     free(made->weights.data);
     free(made->x_value);
     free(made->weight_value);
+    free(made->weight_error);
 }
 
 size_t gmm_moe_case_row(const gmm_moe_case *made)
@@ -376,7 +377,8 @@ static void check_token(const gmm_moe_case *made, int64_t t, const approximate *
         if (id < 0)
             continue;
         expert(made, &made->gate, &made->up, &made->gate_up, &made->down, id, x, y);
-        add((approximate){made->weight_value[t * slots + j], 0}, y, hidden, sum, magnitude);
+        double error = made->weight_error ? made->weight_error[t * slots + j] : 0;
+        add((approximate){made->weight_value[t * slots + j], error}, y, hidden, sum, magnitude);
     }
     if (made->spec.shared_inner) {
         expert(made, &made->shared_gate_proj, &made->shared_up, &none, &made->shared_down, 0, x, y);
@@ -384,6 +386,9 @@ static void check_token(const gmm_moe_case *made, int64_t t, const approximate *
     }
     for (int64_t i = 0; i < hidden; i++) {
         double error = sum[i].error + gamma_of((double)slots + 4) * magnitude[i] + tiny;
+        if (made->expected && !(fabs(sum[i].value - made->expected[t * hidden + i]) <= 0x1p-40 * magnitude[i]))
+            fail_msg("y[%" PRId64 ", %" PRId64 "] is %.17g here, and %.17g elsewhere", t, i, sum[i].value,
+                     made->expected[t * hidden + i]);
         double got = gmm_oracle_decode(made->spec.out_dtype, gmm_oracle_bits(&made->out, t * hidden + i));
         double low = gmm_oracle_round(made->spec.out_dtype, sum[i].value - error);
         double high = gmm_oracle_round(made->spec.out_dtype, sum[i].value + error);

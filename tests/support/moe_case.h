@@ -50,6 +50,8 @@ typedef struct gmm_moe_case {
     gmm_array x, ids, weights, out;
     int64_t x_shape[2], ids_shape[2];
     double *x_value, *weight_value;
+    double *weight_error;   /* bounds of the weights' own errors, where the layer routes; NULL: they have none */
+    const double *expected; /* (tokens, hidden), the exact results as somebody else has them; NULL */
 } gmm_moe_case;
 
 void gmm_moe_case_make(gmm_moe_case *made, gmm_random *random, const gmm_moe_spec *spec);
