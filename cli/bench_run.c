@@ -27,14 +27,21 @@ typedef struct running {
     progress bar;
 } running;
 
-/* Columns must be whole groups of the format. */
+/* The length of rows of matrices that are no whole groups of the format; 0: all are. */
+static int64_t broken_rows(const bench_request *request, const bench_shape *shape, const bench_format *format)
+{
+    int64_t columns = request->plain ? shape->n : shape->k;
+
+    if (!format->quantized)
+        return 0;
+    if (columns % format->group_size != 0)
+        return columns;
+    return request->layers && shape->n % format->group_size != 0 ? shape->n : 0;
+}
+
 static bool fits(const bench_request *request, const bench_shape *shape, const bench_format *format)
 {
-    if (!format->quantized)
-        return true;
-    if (request->layers && shape->n % format->group_size != 0)
-        return false;
-    return (request->plain ? shape->n : shape->k) % format->group_size == 0;
+    return broken_rows(request, shape, format) == 0;
 }
 
 __attribute__((format(printf, 2, 3))) static void note(running *run, const char *format, ...)
@@ -198,7 +205,7 @@ static int run_all(running *run)
                 status = run_format(run, shape, format);
             else
                 note(run, "%s: %s left out: rows of %" PRId64 " weights are no whole groups of %d", shape->name,
-                     format->name, r->plain ? shape->n : shape->k, (int)format->group_size);
+                     format->name, broken_rows(r, shape, format), (int)format->group_size);
         }
     if (!status && !stop_signal() && run->held < run->count)
         status = end_batch(run);
@@ -323,7 +330,7 @@ int bench_run(const bench_request *request, bench_outputs *out)
                            request->modes[0]->name);
     if (!count)
         return usage_error(&cmd_bench, "rows of %" PRId64 " weights are no whole groups of %s",
-                           request->plain ? request->shapes[0].n : request->shapes[0].k, request->formats[0].name);
+                           broken_rows(request, &request->shapes[0], &request->formats[0]), request->formats[0].name);
     running run = {
         .request = request,
         .out = out,
