@@ -398,7 +398,7 @@ static void bits_are_a_tokens_own(void **state)
 
     (void)state;
     gmm_random_start(&seeded, __func__);
-    for (int i = 0; i < 4 * format_count; i++) {
+    for (int i = 0; i < 2 * format_count; i++) {
         gmm_moe_spec spec = spec_of(i);
         bool routed = i % 3 == 0;
         subject s;
