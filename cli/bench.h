@@ -56,7 +56,15 @@ typedef struct bench_request {
     bool plain;    /* weights (K, N), not as checkpoints have them, (N, K) */
     bool in_cache; /* one stack of experts, always the same matrices */
     bool prepared; /* weights in the kernels' own order */
+    bool layers;   /* whole expert layers: K the hidden size, N that of an expert */
 } bench_request;
+
+enum {
+    BENCH_PARTS = 3 /* gate, up, down */
+};
+
+/* Kinds of matrices that a row of the request multiplies by. */
+int bench_part_count(const bench_request *request);
 
 /* Add to a list of the request, each thing once, from "word,word,..." or "all". NULL, or a message about the first word
  * that is wrong, in memory of its own. */
@@ -100,9 +108,9 @@ typedef struct bench_weights {
     gmm_prepared **prepared; /* [stacks]; NULL: raw, in memory */
 } bench_weights;
 
-/* Make as many experts as the shape has, in as many stacks as it takes to outgrow the caches three times, if
- * request->memory_bytes allow; no stacks if they do not allow top_k experts. `scale_dtype` is that of affine scales and
- * biases. EXIT_FINE, or another exit status after a complaint. */
+/* Make as many experts as the shape has, in as many stacks as it takes to outgrow the caches three times, all parts
+ * together, if request->memory_bytes allow; no stacks if they do not allow top_k experts. `scale_dtype` is that of
+ * affine scales and biases. EXIT_FINE, or another exit status after a complaint. */
 int bench_weights_make(bench_weights *weights, const bench_request *request, const bench_shape *shape,
                        const bench_format *format, gmm_dtype scale_dtype);
 
@@ -166,7 +174,7 @@ typedef struct bench_ceilings {
 /* Measure all that are usable, each for up to `seconds`; the same statuses. */
 int bench_ceilings_measure(bench_ceilings *ceilings, double seconds);
 
-/* ---- rows: bench_time.c, bench_output.c -------------------------------------------------------------------------- */
+/* ---- rows: bench_time.c, bench_layer.c, bench_output.c ----------------------------------------------------------- */
 
 typedef struct bench_row {
     const bench_shape *shape;
@@ -177,21 +185,28 @@ typedef struct bench_row {
     int64_t experts_held;
     int32_t tokens, threads;
     const char *layout, *weights;
-    bool in_cache;
+    bool in_cache, layer;
     bool bf16; /* a product of bf16 numbers: the machine's bf16 dot product could do it */
     int32_t repetitions;
     double median_s, min_s;
     double spread; /* between the quartiles, as a share of the median */
     double bytes;  /* weights touched, once each, activations and output; mean of the repetitions */
     double operations;
-    double error; /* of int8 sums: their distance from f32 ones, as a share of those (root mean squares); else 0 */
-    const char *ceiling; /* the one that binds */
+    double error;      /* of int8 sums: their distance from f32 ones, as a share of those (root mean squares); else 0 */
+    double products_s; /* of layers: the median of the same from three products */
+    double ratio, ratio_spread; /* and of its time over the layer's, pair by pair */
+    const char *ceiling;        /* the one that binds */
     double ceiling_rate, ceiling_share;
 } bench_row;
 
 /* Time one row: everything but the ceilings. The same statuses; EXIT_FINE too when a signal came, which stop_signal
- * tells. */
+ * tells. Of a layer there are weights for each part. */
+int bench_time_layer(bench_row *row, const bench_request *request, const bench_weights *weights,
+                     const gmm_context *context);
 int bench_time(bench_row *row, const bench_request *request, const bench_weights *weights, const gmm_context *context);
+
+/* Sort values; their median, the lowest, and the distance between the quartiles as a share of the median. */
+void bench_summarize(double *values, size_t count, double *median, double *lowest, double *spread);
 
 /* Hold the row against the mean ceilings. */
 void bench_hold(bench_row *row);
@@ -203,6 +218,9 @@ double bench_gflop_s(const bench_row *row);
 void bench_print_titles(FILE *to, const bench_row *row);
 void bench_print_row(FILE *to, const bench_row *row);
 void bench_print_ceilings(FILE *to, const bench_ceilings *ceilings);
+
+/* What a row times: "product" or "layer". */
+const char *bench_work(const bench_row *row);
 
 /* The same row for programs; CSV is this object line by line. */
 json_t *bench_row_json(const bench_row *row);

@@ -46,12 +46,22 @@ static double value_of(const json_t *row, const char *key)
     return json_number_value(json_object_get(row, key));
 }
 
+/* "product" or "layer"; rows of before there were layers do not say. */
+static const char *work_of(const json_t *row)
+{
+    const char *work = json_string_value(json_object_get(row, "work"));
+
+    return work ? work : "product";
+}
+
 /* The earlier row of the same work; NULL if there is none. */
 static const json_t *same_work(const json_t *old, const json_t *row)
 {
     for (size_t i = 0; i < json_array_size(old); i++) {
         const json_t *candidate = json_array_get(old, i);
         size_t same = 0;
+        if (strcmp(work_of(candidate), work_of(row)) != 0)
+            continue;
         while (same < sizeof keys / sizeof keys[0] &&
                json_equal(json_object_get(candidate, keys[same]), json_object_get(row, keys[same])))
             same++;

@@ -25,21 +25,30 @@ void bench_print_titles(FILE *to, const bench_row *row)
 {
     const bench_shape *s = row->shape;
 
-    fprintf(to, "\n%s: K %" PRId64 ", N %" PRId64 ", %d experts, top %d, %s weights\n", s->name, s->k, s->n,
-            (int)s->experts, (int)s->top_k, row->weights);
+    fprintf(to, "\n%s%s: K %" PRId64 ", N %" PRId64 ", %d experts, top %d, %s weights\n", s->name,
+            row->layer ? ", whole layers" : "", s->k, s->n, (int)s->experts, (int)s->top_k, row->weights);
+    if (row->layer) {
+        fprintf(to, "%-11s %-5s %-5s %6s %3s %11s %6s %11s %6s %6s %7s %8s %7s  %s\n", "format", "acts", "mode",
+                "tokens", "thr", "median", "spread", "3 products", "ratio", "spread", "GB/s", "GFLOP/s", "error",
+                "share of ceiling");
+        return;
+    }
     fprintf(to, "%-11s %-5s %-5s %6s %3s %11s %6s %7s %8s %7s  %s\n", "format", "acts", "mode", "tokens", "thr",
             "median", "spread", "GB/s", "GFLOP/s", "error", "share of ceiling");
 }
 
 void bench_print_row(FILE *to, const bench_row *row)
 {
-    char median[24], error[16] = "-";
+    char median[24], products[24], error[16] = "-";
 
     if (row->mode->arithmetic != GMM_ARITHMETIC_F32)
         snprintf(error, sizeof error, "%.1e", row->error);
-    fprintf(to, "%-11s %-5s %-5s %6d %3d %11s %5.1f%% %7.2f %8.1f %7s %5.1f%% %s\n", row->format->name,
-            row->activations->name, row->mode->name, (int)row->tokens, (int)row->threads,
-            bench_time_text(row->median_s, median), row->spread * 100, bench_gbytes_s(row), bench_gflop_s(row), error,
+    fprintf(to, "%-11s %-5s %-5s %6d %3d %11s %5.1f%% ", row->format->name, row->activations->name, row->mode->name,
+            (int)row->tokens, (int)row->threads, bench_time_text(row->median_s, median), row->spread * 100);
+    if (row->layer)
+        fprintf(to, "%11s %6.3f %5.1f%% ", bench_time_text(row->products_s, products), row->ratio,
+                row->ratio_spread * 100);
+    fprintf(to, "%7.2f %8.1f %7s %5.1f%% %s\n", bench_gbytes_s(row), bench_gflop_s(row), error,
             row->ceiling_share * 100, row->ceiling ? row->ceiling : "");
     fflush(to);
 }
@@ -67,13 +76,19 @@ static json_t *number(double value)
     return json_real(strtod(text, NULL));
 }
 
+const char *bench_work(const bench_row *row)
+{
+    return row->layer ? "layer" : "product";
+}
+
 json_t *bench_row_json(const bench_row *row)
 {
     const bench_shape *s = row->shape;
 
-    return json_pack(
-        "{s:s, s:I, s:I, s:i, s:i, s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:s, s:o, s:o}",
+    json_t *object = json_pack(
+        "{s:s, s:I, s:I, s:i, s:i, s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, "
+        "s:o, s:o, s:o, "
+        "s:s, s:o, s:o, s:s}",
         "preset", s->name, "k", (json_int_t)s->k, "n", (json_int_t)s->n, "experts", (int)s->experts, "top_k",
         (int)s->top_k, "experts_held", (json_int_t)row->experts_held, "tokens", (int)row->tokens, "format",
         row->format->name, "activations", row->activations->name, "mode", row->mode->name, "weights", row->weights,
@@ -81,7 +96,13 @@ json_t *bench_row_json(const bench_row *row)
         (int)row->repetitions, "median_s", number(row->median_s), "min_s", number(row->min_s), "spread",
         number(row->spread), "gbytes_s", number(bench_gbytes_s(row)), "gflop_s", number(bench_gflop_s(row)), "error",
         number(row->error), "ceiling", row->ceiling ? row->ceiling : "", "ceiling_rate", number(row->ceiling_rate),
-        "ceiling_share", number(row->ceiling_share));
+        "ceiling_share", number(row->ceiling_share), "work", bench_work(row));
+    if (row->layer) {
+        json_object_set_new(object, "products_s", number(row->products_s));
+        json_object_set_new(object, "ratio", number(row->ratio));
+        json_object_set_new(object, "ratio_spread", number(row->ratio_spread));
+    }
+    return object;
 }
 
 void bench_write_json(FILE *to, const bench_row *rows, size_t count)

@@ -198,10 +198,10 @@ static void draw_points(const plot *p, int32_t threads)
         char median[24];
         if (row->threads != threads)
             continue;
-        fprintf(p->to, "<g><title>%s, %s, x %s, %s, tokens %d: %s, %.1f GB/s, %.1f GFLOP/s, %.1f%% of %s</title>",
-                row->shape->name, row->format->name, row->activations->name, row->mode->name, (int)row->tokens,
-                bench_time_text(row->median_s, median), bench_gbytes_s(row), bench_gflop_s(row),
-                row->ceiling_share * 100, row->ceiling);
+        fprintf(p->to, "<g><title>%s, %s%s, x %s, %s, tokens %d: %s, %.1f GB/s, %.1f GFLOP/s, %.1f%% of %s</title>",
+                row->shape->name, row->layer ? "whole layer, " : "", row->format->name, row->activations->name,
+                row->mode->name, (int)row->tokens, bench_time_text(row->median_s, median), bench_gbytes_s(row),
+                bench_gflop_s(row), row->ceiling_share * 100, row->ceiling);
         draw_mark(p, row->activations->dtype, x_at(p, intensity(row)), y_at(p, bench_gflop_s(row)),
                   colors[format_number(p, row) % COLOR_COUNT]);
         fprintf(p->to, "</g>\n");

@@ -27,10 +27,21 @@ typedef struct running {
     progress bar;
 } running;
 
-/* Columns must be whole groups of the format. */
+/* The length of rows of matrices that are no whole groups of the format; 0: all are. */
+static int64_t broken_rows(const bench_request *request, const bench_shape *shape, const bench_format *format)
+{
+    int64_t columns = request->plain ? shape->n : shape->k;
+
+    if (!format->quantized)
+        return 0;
+    if (columns % format->group_size != 0)
+        return columns;
+    return request->layers && shape->n % format->group_size != 0 ? shape->n : 0;
+}
+
 static bool fits(const bench_request *request, const bench_shape *shape, const bench_format *format)
 {
-    return !format->quantized || (request->plain ? shape->n : shape->k) % format->group_size == 0;
+    return broken_rows(request, shape, format) == 0;
 }
 
 __attribute__((format(printf, 2, 3))) static void note(running *run, const char *format, ...)
@@ -47,15 +58,16 @@ __attribute__((format(printf, 2, 3))) static void note(running *run, const char 
     fflush(to);
 }
 
-/* What the memory does not allow is said, for it changes what is measured. */
+/* What the memory does not allow is said, for it changes what is measured. Of layers, `w` is the first part of several
+ * that are of a size. */
 static void note_size(running *run, const bench_shape *shape, const bench_weights *w)
 {
     char bytes[24], caches[24];
-    int64_t total = w->stacks * w->stack_bytes;
+    int64_t parts = bench_part_count(run->request), total = w->stacks * w->stack_bytes * parts;
 
     if (!w->stacks) {
         note(run, "%s in %s left out: %d experts take %s (--memory)", shape->name, w->format->name, (int)shape->top_k,
-             bytes_text((uint64_t)(w->matrix_bytes * shape->top_k), bytes));
+             bytes_text((uint64_t)(w->matrix_bytes * parts * shape->top_k), bytes));
         return;
     }
     if (w->experts < shape->experts)
@@ -97,7 +109,7 @@ static int run_row(running *run, bench_row row, const bench_weights *weights, co
                               row.activations->name, row.mode->name, (int)row.tokens, (int)row.threads);
 
     progress_add(&run->bar, 0, doing);
-    int status = bench_time(&row, run->request, weights, context);
+    int status = (row.layer ? bench_time_layer : bench_time)(&row, run->request, weights, context);
     free(doing);
     if (status || stop_signal())
         return status;
@@ -122,12 +134,37 @@ static int run_tokens(running *run, bench_row row, const bench_weights *weights,
     return status;
 }
 
+static void free_weights(bench_weights weights[BENCH_PARTS])
+{
+    for (int part = 0; part < BENCH_PARTS; part++)
+        bench_weights_free(&weights[part]);
+}
+
+/* The matrices of one shape and format: for products, or for gate, up and down. */
+static int make_weights(running *run, const bench_shape *shape, const bench_format *format, gmm_dtype scales,
+                        bench_weights weights[BENCH_PARTS])
+{
+    const bench_shape turned = {shape->name, shape->n, shape->k, shape->experts, shape->top_k};
+    int status = EXIT_FINE;
+
+    free_weights(weights);
+    progress_add(&run->bar, 0, "making weights");
+    for (int part = 0; !status && part < bench_part_count(run->request); part++) {
+        status = bench_weights_make(&weights[part], run->request, part == 2 ? &turned : shape, format, scales);
+        if (!status && !weights[0].stacks)
+            break;
+    }
+    if (!status)
+        note_size(run, shape, &weights[0]);
+    return status;
+}
+
 /* All rows of one shape and format. Affine scales have the type of 16-bit activations, so that the product has it too;
  * bf16 with f32 ones, as checkpoints do. */
 static int run_format(running *run, const bench_shape *shape, const bench_format *format)
 {
     const bench_request *r = run->request;
-    bench_weights weights = {0};
+    bench_weights weights[BENCH_PARTS] = {0};
     gmm_dtype made_for = GMM_BOOL;
     int status = EXIT_FINE;
 
@@ -135,14 +172,10 @@ static int run_format(running *run, const bench_shape *shape, const bench_format
         const bench_activations *activations = r->activations[a];
         gmm_dtype scales = format->has_biases && activations->dtype == GMM_F16 ? GMM_F16 : GMM_BF16;
         if (scales != made_for) {
-            bench_weights_free(&weights);
-            progress_add(&run->bar, 0, "making weights");
-            status = bench_weights_make(&weights, r, shape, format, scales);
+            status = make_weights(run, shape, format, scales, weights);
             made_for = scales;
-            if (!status)
-                note_size(run, shape, &weights);
         }
-        for (size_t m = 0; !status && weights.stacks && m < r->mode_count; m++)
+        for (size_t m = 0; !status && weights[0].stacks && m < r->mode_count; m++)
             if (bench_mode_fits(r->modes[m], r, format))
                 status = run_tokens(run,
                                     (bench_row){.shape = shape,
@@ -151,10 +184,11 @@ static int run_format(running *run, const bench_shape *shape, const bench_format
                                                 .mode = r->modes[m],
                                                 .weights = r->prepared ? "prepared" : "raw",
                                                 .layout = r->plain ? "plain" : "transposed",
-                                                .in_cache = r->in_cache},
-                                    &weights, run->contexts + m * r->thread_count);
+                                                .in_cache = r->in_cache,
+                                                .layer = r->layers},
+                                    weights, run->contexts + m * r->thread_count);
     }
-    bench_weights_free(&weights);
+    free_weights(weights);
     return status;
 }
 
@@ -171,7 +205,7 @@ static int run_all(running *run)
                 status = run_format(run, shape, format);
             else
                 note(run, "%s: %s left out: rows of %" PRId64 " weights are no whole groups of %d", shape->name,
-                     format->name, r->plain ? shape->n : shape->k, (int)format->group_size);
+                     format->name, broken_rows(r, shape, format), (int)format->group_size);
         }
     if (!status && !stop_signal() && run->held < run->count)
         status = end_batch(run);
@@ -296,7 +330,7 @@ int bench_run(const bench_request *request, bench_outputs *out)
                            request->modes[0]->name);
     if (!count)
         return usage_error(&cmd_bench, "rows of %" PRId64 " weights are no whole groups of %s",
-                           request->plain ? request->shapes[0].n : request->shapes[0].k, request->formats[0].name);
+                           broken_rows(request, &request->shapes[0], &request->formats[0]), request->formats[0].name);
     running run = {
         .request = request,
         .out = out,

@@ -31,13 +31,12 @@ static double quantile(const double *sorted, size_t count, double share)
     return sorted[below] + (at - (double)below) * (sorted[above] - sorted[below]);
 }
 
-static void summarize(bench_row *row, double *times, size_t count)
+void bench_summarize(double *values, size_t count, double *median, double *lowest, double *spread)
 {
-    qsort(times, count, sizeof *times, rising);
-    row->repetitions = (int32_t)count;
-    row->min_s = times[0];
-    row->median_s = quantile(times, count, 0.5);
-    row->spread = (quantile(times, count, 0.75) - quantile(times, count, 0.25)) / row->median_s;
+    qsort(values, count, sizeof *values, rising);
+    *lowest = values[0];
+    *median = quantile(values, count, 0.5);
+    *spread = (quantile(values, count, 0.75) - quantile(values, count, 0.25)) / *median;
 }
 
 /* Operands of a row; the weights come with each draw. */
@@ -146,7 +145,8 @@ int bench_time(bench_row *row, const bench_request *request, const bench_weights
     if (!status && row->mode->arithmetic != GMM_ARITHMETIC_F32)
         status = measure_error(row, &o, context);
     if (!status && count) {
-        summarize(row, times, count);
+        bench_summarize(times, count, &row->median_s, &row->min_s, &row->spread);
+        row->repetitions = (int32_t)count;
         row->experts_held = weights->experts;
         row->bytes = (double)touched_total / (double)count * (double)weights->matrix_bytes + moved;
         row->operations = 2.0 * row->tokens * row->shape->top_k * (double)row->shape->k * (double)row->shape->n;

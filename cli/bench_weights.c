@@ -41,6 +41,11 @@ void bench_random_numbers(gmm_dtype dtype, void *numbers, size_t size_bytes)
     }
 }
 
+int bench_part_count(const bench_request *request)
+{
+    return request->layers ? BENCH_PARTS : 1;
+}
+
 /* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 static int64_t round_up(int64_t value, int64_t step)
@@ -94,14 +99,15 @@ static int fit_into_memory(bench_weights *weights, const bench_request *request,
     if (status)
         return status;
     /* A raw stack is there while prepared ones are made from it. */
-    int64_t spare = request->prepared ? 1 : 0;
-    int64_t held = request->memory_bytes / (1 + spare) / round_up(weights->matrix_bytes, 3 * ALIGNMENT);
+    int64_t spare = request->prepared ? 1 : 0, parts = bench_part_count(request);
+    int64_t memory = request->memory_bytes / parts, caches = CACHES * gmm_cache_bytes() / parts;
+    int64_t held = memory / (1 + spare) / round_up(weights->matrix_bytes, 3 * ALIGNMENT);
     if (held < shape->top_k)
         return EXIT_FINE;
     if (held < shape->experts)
         status = set_sizes(weights, held, tile, options);
-    int64_t wanted = (CACHES * gmm_cache_bytes() + weights->stack_bytes - 1) / weights->stack_bytes;
-    int64_t possible = request->memory_bytes / weights->stack_bytes - spare;
+    int64_t wanted = (caches + weights->stack_bytes - 1) / weights->stack_bytes;
+    int64_t possible = memory / weights->stack_bytes - spare;
     weights->stacks = request->in_cache ? 1 : wanted < possible ? wanted : possible > 0 ? possible : 1;
     return status;
 }

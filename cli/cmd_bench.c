@@ -28,6 +28,7 @@ enum {
     OPTION_QUICK,
     OPTION_LAYOUT,
     OPTION_PREPARED,
+    OPTION_MOE,
     OPTION_IN_CACHE,
     OPTION_MEMORY,
     OPTION_SEED,
@@ -50,6 +51,7 @@ static const struct option options[] = {
     {"quick", no_argument, NULL, OPTION_QUICK},
     {"layout", required_argument, NULL, OPTION_LAYOUT},
     {"prepared", no_argument, NULL, OPTION_PREPARED},
+    {"moe", no_argument, NULL, OPTION_MOE},
     {"in-cache", no_argument, NULL, OPTION_IN_CACHE},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"seed", required_argument, NULL, OPTION_SEED},
@@ -163,6 +165,9 @@ static bool read_option(bench_request *r, bench_outputs *out, bool *quick, int o
     case OPTION_PREPARED:
         r->prepared = true;
         return true;
+    case OPTION_MOE:
+        r->layers = true;
+        return true;
     case OPTION_IN_CACHE:
         r->in_cache = true;
         return true;
@@ -256,6 +261,10 @@ static int run(int argc, char **argv)
         status = usage_error(&cmd_bench, "no argument is expected after the options, and there is '%s'", argv[optind]);
         goto done;
     }
+    if (request.layers && request.plain) {
+        status = usage_error(&cmd_bench, "--moe is for weights as checkpoints have them, not --layout plain");
+        goto done;
+    }
     set_defaults(&request, quick);
     status = check_outputs(&out);
     if (!status)
@@ -317,6 +326,8 @@ const command cmd_bench = {
             "  --layout LAYOUT     weights transposed (default), (N, K) as in checkpoints, or\n"
             "                      plain, (K, N)\n"
             "  --prepared          weights prepared, in the order in which kernels read them\n"
+            "  --moe               whole expert layers of K x N experts, and how much longer three\n"
+            "                      products and the rest take without gmm_moe\n"
             "  --in-cache          the same experts again and again, from cache if they fit\n"
             "  --memory SIZE       weights take at most this: 512M, 8G (default: half of all)\n"
             "  --seed N            for the choice of experts (default 1)\n"

@@ -6,9 +6,9 @@
 #include <string.h>
 
 /*
- * libm's expf is a call per element: with it softmax and SiLU took longer than the products around them. This one is
- * plain arithmetic that compilers turn into vector code: e^x = 2^n * e^r, r = x - n ln 2 in two parts, e^r by its
- * series to r^7 / 7!, whose remainder is under 2^-26 for |r| <= ln 2 / 2.
+ * libm's expf is a call per element: with it softmax took longer than the products around it. This one is plain
+ * arithmetic that compilers turn into vector code: e^x = 2^n * e^r, r = x - n ln 2 in two parts, e^r by its series to
+ * r^7 / 7!, whose remainder is under 2^-26 for |r| <= ln 2 / 2.
  */
 static inline float exponential_inline(float x)
 {
@@ -110,20 +110,6 @@ void softmax_row(float *row, float scale, int64_t valid, int64_t padded)
     factor = 1.0f / sum(row, used);
     for (int64_t i = 0; i < used; i++)
         row[i] *= factor;
-}
-
-void silu_product(float *a, const float *b, int64_t count)
-{
-    float e[256]; /* a loop of its own: in one loop gcc divides by 1 + e^88 on the side, and subnormal results take 100
-                     cycles */
-
-    for (int64_t i = 0, some; i < count; i += some) {
-        some = count - i < 256 ? count - i : 256;
-        for (int64_t j = 0; j < some; j++)
-            e[j] = exponential_inline(-a[i + j]);
-        for (int64_t j = 0; j < some; j++)
-            a[i + j] = a[i + j] / (1.0f + e[j]) * b[i + j];
-    }
 }
 
 double log_sum_exp(const float *x, int64_t count)

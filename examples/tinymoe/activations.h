@@ -1,4 +1,4 @@
-/* activations.h - the element-wise parts of the model: RMSNorm, RoPE, softmax, SiLU. */
+/* activations.h - the element-wise parts of the model: RMSNorm, RoPE, softmax. */
 /* SPDX-License-Identifier: MIT */
 #ifndef TINYMOE_ACTIVATIONS_H
 #define TINYMOE_ACTIVATIONS_H
@@ -20,9 +20,6 @@ void rotate_half(float *x, const float *cosines, const float *sines, int64_t siz
 
 /* row[i] = softmax(scale * row)[i] over the first `valid`, 0 for the others up to `padded`, a multiple of ROW_LANES. */
 void softmax_row(float *row, float scale, int64_t valid, int64_t padded);
-
-/* a[i] = silu(a[i]) * b[i]. */
-void silu_product(float *a, const float *b, int64_t count);
 
 /* ln(sum(e^x[i])) of count values, a multiple of ROW_LANES. */
 double log_sum_exp(const float *x, int64_t count);

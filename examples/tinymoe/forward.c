@@ -26,9 +26,6 @@ struct forward {
     float *q, *k, *v, *attended; /* (tokens, heads or kv_heads, head_dim) */
     float *scores;               /* (heads, KEY_BLOCK, capacity) */
     int32_t *kv_head;            /* (heads): which KV head a query head reads */
-    float *w1_out, *w3_out;      /* (tokens, top_k, intermediate) */
-    float *w2_out;               /* (tokens, top_k, hidden) */
-    routing route;
 };
 
 forward *forward_create(const model *m, int64_t sequences, int64_t length)
@@ -63,36 +60,13 @@ forward *forward_create(const model *m, int64_t sequences, int64_t length)
     f->kv_head = allocate(c->heads, sizeof(int32_t));
     for (int64_t h = 0; h < c->heads; h++)
         f->kv_head[h] = (int32_t)(h / (c->heads / c->kv_heads));
-    f->w1_out = allocate(tokens * c->top_k * c->intermediate, sizeof(float));
-    f->w3_out = allocate(tokens * c->top_k * c->intermediate, sizeof(float));
-    f->w2_out = allocate(tokens * c->top_k * c->hidden, sizeof(float));
-    f->route.logits = allocate(tokens * c->experts, sizeof(float));
-    f->route.experts = allocate(tokens * c->top_k, sizeof(int32_t));
-    f->route.weights = allocate(tokens * c->top_k, sizeof(float));
     return f;
 }
 
 void forward_destroy(forward *f)
 {
-    void *owned[] = {f->cosines,
-                     f->sines,
-                     f->keys,
-                     f->values,
-                     f->x,
-                     f->normed,
-                     f->delta,
-                     f->q,
-                     f->k,
-                     f->v,
-                     f->attended,
-                     f->scores,
-                     f->kv_head,
-                     f->w1_out,
-                     f->w3_out,
-                     f->w2_out,
-                     f->route.logits,
-                     f->route.experts,
-                     f->route.weights};
+    void *owned[] = {f->cosines, f->sines, f->keys, f->values,   f->x,      f->normed, f->delta,
+                     f->q,       f->k,     f->v,    f->attended, f->scores, f->kv_head};
 
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
         free(owned[i]);
@@ -104,9 +78,12 @@ void forward_reset(forward *f)
     f->position = 0;
 }
 
-const routing *forward_routing(const forward *f)
+gmm_routing forward_routing(const block *b, const model_config *c)
 {
-    return &f->route;
+    return (gmm_routing){.size = sizeof(gmm_routing),
+                         .kind = GMM_ROUTING_TOPK_SOFTMAX,
+                         .top_k = (int32_t)c->top_k,
+                         .router = linear_weights(&b->gate)};
 }
 
 /* ---- attention --------------------------------------------------------------------------------------------------- */
@@ -189,46 +166,21 @@ static void attend(forward *f, const block *b, int64_t layer, int64_t sequences,
 
 /* ---- experts ----------------------------------------------------------------------------------------------------- */
 
-/* The top_k largest logits of one token, best first, a tie to the lower index, and their softmax. */
-static void choose(const model_config *c, const float *logits, int32_t *experts, float *weights)
-{
-    double total = 0.0;
-
-    for (int64_t p = 0; p < c->top_k; p++) {
-        int64_t best = -1;
-        for (int64_t e = 0; e < c->experts; e++) {
-            bool taken = false;
-            for (int64_t earlier = 0; earlier < p; earlier++)
-                taken = taken || experts[earlier] == e;
-            if (!taken && (best < 0 || logits[e] > logits[best]))
-                best = e;
-        }
-        experts[p] = (int32_t)best;
-        total += exp((double)logits[best] - (double)logits[experts[0]]);
-    }
-    for (int64_t p = 0; p < c->top_k; p++)
-        weights[p] = (float)(exp((double)logits[experts[p]] - (double)logits[experts[0]]) / total);
-}
-
 void forward_experts(forward *f, const block *b, float *x, int64_t tokens, float *out)
 {
     const model_config *c = &f->m->config;
-    const gmm_context *context = f->m->context;
-    routing *route = &f->route;
+    const int64_t shape[] = {tokens, c->hidden};
+    gmm_array in = {.data = x, .dtype = GMM_F32, .ndim = 2, .shape = shape};
+    gmm_array result = {.data = out, .dtype = GMM_F32, .ndim = 2, .shape = shape};
+    gmm_routing routing = forward_routing(b, c);
+    gmm_moe_layer layer = {
+        .size = sizeof layer,
+        .experts = {.gate = linear_weights(&b->w1), .up = linear_weights(&b->w3), .down = linear_weights(&b->w2)},
+        .activation = GMM_ACTIVATION_SILU,
+        .routing = &routing,
+    };
 
-    linear_apply(&b->gate, context, x, tokens, route->logits);
-    for (int64_t t = 0; t < tokens; t++)
-        choose(c, route->logits + t * c->experts, route->experts + t * c->top_k, route->weights + t * c->top_k);
-    linear_gather(&b->w1, context, x, true, tokens, c->top_k, route->experts, f->w1_out);
-    linear_gather(&b->w3, context, x, true, tokens, c->top_k, route->experts, f->w3_out);
-    silu_product(f->w1_out, f->w3_out, tokens * c->top_k * c->intermediate);
-    linear_gather(&b->w2, context, f->w1_out, false, tokens, c->top_k, route->experts, f->w2_out);
-    for (int64_t t = 0; t < tokens; t++) {
-        memset(out + t * c->hidden, 0, (size_t)c->hidden * sizeof *out);
-        for (int64_t p = t * c->top_k; p < (t + 1) * c->top_k; p++)
-            for (int64_t i = 0; i < c->hidden; i++)
-                out[t * c->hidden + i] += route->weights[p] * f->w2_out[p * c->hidden + i];
-    }
+    must(gmm_moe_run(f->m->context, &layer, &in, NULL, NULL, &result), "experts");
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */

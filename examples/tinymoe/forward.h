@@ -24,18 +24,11 @@ void forward_reset(forward *f);
  */
 void forward_run(forward *f, const uint8_t *tokens, int64_t sequences, int64_t length, float *logits);
 
-/* The last router decisions of a block's experts. */
-typedef struct routing {
-    float *logits;    /* (tokens, experts) */
-    int32_t *experts; /* (tokens, top_k), best first */
-    float *weights;   /* (tokens, top_k), positive, sum 1 */
-} routing;
+/* How a block's tokens choose their experts: the top_k largest logits of its router, and their softmax. */
+gmm_routing forward_routing(const block *b, const model_config *c);
 
 /* One MoE layer: out[t] = sum over the token's top_k experts of weight * w2(silu(w1 x[t]) * w3 x[t]). x, out (tokens,
  * hidden). */
 void forward_experts(forward *f, const block *b, float *x, int64_t tokens, float *out);
-
-/* What the last call of forward_experts decided. */
-const routing *forward_routing(const forward *f);
 
 #endif

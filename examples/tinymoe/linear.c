@@ -104,10 +104,13 @@ void linear_create(linear *layer, const gmm_context *context, const weight_forma
     layer->w_shape[0] = matrices;
     layer->w.ndim = ndim;
     layer->w.shape = layer->w_shape;
-    if (format->mode)
+    if (format->mode) {
         create_quantized(layer, context, format, &w);
-    else
-        create_dense(layer, format->dtype, bf16);
+        return;
+    }
+    create_dense(layer, format->dtype, bf16);
+    memcpy(layer->stored_shape, w.shape, (size_t)ndim * sizeof *shape);
+    layer->as_stored = (gmm_array){layer->w.data, format->dtype, ndim, layer->stored_shape, NULL, 0};
 }
 
 void linear_destroy(linear *layer)
@@ -129,17 +132,10 @@ void linear_apply(const linear *layer, const gmm_context *context, float *x, int
         must(gmm_gather_mm(context, &lhs, &layer->w, NULL, NULL, false, &result), "linear layer");
 }
 
-void linear_gather(const linear *layer, const gmm_context *context, float *x, bool shared, int64_t tokens,
-                   int64_t picks, int32_t *indices, float *out)
+gmm_moe_weights linear_weights(const linear *layer)
 {
-    int64_t x_shape[4] = {tokens, shared ? 1 : picks, 1, layer->cols}, indices_shape[2] = {tokens, picks};
-    int64_t out_shape[4] = {tokens, picks, 1, layer->rows};
-    gmm_array lhs = {.data = x, .dtype = GMM_F32, .ndim = 4, .shape = x_shape};
-    gmm_array rhs_indices = {.data = indices, .dtype = GMM_I32, .ndim = 2, .shape = indices_shape};
-    gmm_array result = {.data = out, .dtype = GMM_F32, .ndim = 4, .shape = out_shape};
+    bool quantized = layer->quantized.mode != NULL;
 
-    if (layer->quantized.mode)
-        must(gmm_gather_qmm(context, &lhs, &layer->quantized, NULL, &rhs_indices, true, false, &result), "experts");
-    else
-        must(gmm_gather_mm(context, &lhs, &layer->w, NULL, &rhs_indices, false, &result), "experts");
+    return (gmm_moe_weights){.rhs = quantized ? NULL : &layer->as_stored,
+                             .quantized = quantized ? &layer->quantized : NULL};
 }

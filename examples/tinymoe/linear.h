@@ -3,7 +3,7 @@
 #ifndef TINYMOE_LINEAR_H
 #define TINYMOE_LINEAR_H
 
-#include "gathermm/gathermm.h"
+#include "gathermm/moe.h"
 
 /* How the weights of linear layers are held. */
 typedef struct weight_format {
@@ -19,13 +19,14 @@ extern const weight_format weight_formats[];
 /* The format of this name; NULL if there is none. */
 const weight_format *weight_format_find(const char *name, size_t name_bytes);
 
-/* y = x @ w^T for one matrix (w.ndim 2 when dense) or for a stack to gather from. Does not move after linear_create. */
+/* y = x @ w^T for one matrix (w.ndim 2 when dense) or for a stack. Does not move after linear_create. */
 typedef struct linear {
     gmm_array w;              /* dense: the transposed view (..., cols, rows); quantized: the packed codes */
+    gmm_array as_stored;      /* dense: (..., rows, cols), row-major */
     gmm_array scales, biases; /* quantized only */
     gmm_quantized quantized;  /* mode is NULL when dense */
     int64_t rows, cols;       /* outputs, inputs */
-    int64_t w_shape[3], w_strides[3], scales_shape[3];
+    int64_t w_shape[3], w_strides[3], stored_shape[3], scales_shape[3];
     int64_t weights, bytes; /* how many, and what they occupy in their format */
 } linear;
 
@@ -38,11 +39,7 @@ void linear_destroy(linear *layer);
 /* out (tokens, rows) = x (tokens, cols) @ w^T. */
 void linear_apply(const linear *layer, const gmm_context *context, float *x, int64_t tokens, float *out);
 
-/*
- * A stack: out (tokens, picks, rows), out[t][p] = x[t][p] @ w[indices[t][p]]^T. x is (tokens, 1, cols) when every pick
- * of a token has the same input (shared), else (tokens, picks, cols).
- */
-void linear_gather(const linear *layer, const gmm_context *context, float *x, bool shared, int64_t tokens,
-                   int64_t picks, int32_t *indices, float *out);
+/* The weights as a part of an expert layer: a projection of all experts, or a router. */
+gmm_moe_weights linear_weights(const linear *layer);
 
 #endif

@@ -190,6 +190,17 @@ GMM_API gmm_status gmm_moe_plan_run(gmm_moe_plan *plan, const gmm_array *x, cons
 /** Bytes of scratch that a plan keeps; 0 for NULL. */
 GMM_API int64_t gmm_moe_plan_bytes(const gmm_moe_plan *plan);
 
+/**
+ * What a run of so many tokens with at most max_slots experts each (0: that of layer->routing) would do, or a plan of
+ * them: lines of text about the layer, the blocks and parts in which tokens are done, the scratch, and the weights and
+ * kernels of each projection. Nothing of it changes a bit of a result. Nothing is computed; the text is cut to fit into
+ * text_size bytes, its end included, and its form may change with the version.
+ *
+ * @return as gmm_moe_plan_create; GMM_ERR_NULL also for text NULL or of size 0. On error text is not written.
+ */
+GMM_API gmm_status gmm_moe_explain(const gmm_context *context, const gmm_moe_layer *layer, int64_t max_tokens,
+                                   int32_t max_slots, char *text, size_t text_size);
+
 /** Free a plan that is not running; NULL is allowed. */
 GMM_API void gmm_moe_plan_destroy(gmm_moe_plan *plan);
 

@@ -6,12 +6,11 @@
 
 #include "base/context.h"
 #include "base/error.h"
-#include "core/call.h"
+#include "core/explain.h"
 #include "core/prepared_weights.h"
 #include "cpu/fp_env.h"
 
-/* A number of bytes as people read it: "1.5 MB". */
-static const char *bytes_text(double bytes, char *text, size_t size)
+const char *gmm_explain_bytes(double bytes, char *text, size_t size)
 {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
     size_t unit = 0;
@@ -38,7 +37,7 @@ static double matrix_bytes(const gmm_call *call)
            (call->biases.ndim < 0 ? 0 : groups * (double)call->biases.element_bytes);
 }
 
-static void weights_text(const gmm_call *call, char *text, size_t size)
+void gmm_explain_weights(const gmm_call *call, char *text, size_t size)
 {
     const gmm_weights *weights = &call->weights;
 
@@ -47,6 +46,15 @@ static void weights_text(const gmm_call *call, char *text, size_t size)
                  weights->group_size);
     else
         snprintf(text, size, "%s", gmm_dtype_name(call->rhs.dtype));
+}
+
+const char *gmm_explain_decoder(const gmm_call *call, const gmm_plan *plan)
+{
+    if (plan->int8)
+        return "none";
+    if (plan->decoder)
+        return plan->decoder->name;
+    return !call->quantized && call->rhs.dtype == GMM_F32 ? "none" : "portable";
 }
 
 /* What of the sums is chosen by the context. */
@@ -93,7 +101,7 @@ static void plan_text(const gmm_context *context, const gmm_call *call, const gm
         most = plan->groups[i].rows > most ? plan->groups[i].rows : most;
     for (int64_t i = 0; i < plan->item_count; i++)
         outer_groups += plan->items[i].outer && plan->items[i].row == 0 && plan->items[i].column == 0;
-    weights_text(call, weights, sizeof weights);
+    gmm_explain_weights(call, weights, sizeof weights);
     arithmetic_text(context, call, plan, arithmetic, sizeof arithmetic);
     snprintf(text, text_size,
              "%" PRId64 " products of %" PRId64 " x %" PRId64 " by %" PRId64 " x %" PRId64 ", type %s\n"
@@ -103,14 +111,10 @@ static void plan_text(const gmm_context *context, const gmm_call *call, const gm
              "threads: %" PRId32 " for %" PRId64 " pieces of work\n",
              call->products, call->m, call->k, call->k, call->n, gmm_dtype_name(call->dtype), weights,
              call->dot ? "K (dot layout)" : "N (outer layout)", call->prepared ? ", prepared" : "", plan->group_count,
-             call->rhs_indices.matrices, bytes_text(matrix_bytes(call), one, sizeof one),
-             bytes_text(matrix_bytes(call) * (double)plan->group_count, all, sizeof all), arithmetic, few->name,
+             call->rhs_indices.matrices, gmm_explain_bytes(matrix_bytes(call), one, sizeof one),
+             gmm_explain_bytes(matrix_bytes(call) * (double)plan->group_count, all, sizeof all), arithmetic, few->name,
              plan->group_count - outer_groups - plan->blas_groups, many->name, outer_groups, most,
-             plan->int8                                       ? "none"
-             : plan->decoder                                  ? plan->decoder->name
-             : !call->quantized && call->rhs.dtype == GMM_F32 ? "none"
-                                                              : "portable",
-             plan->workers, plan->item_count);
+             gmm_explain_decoder(call, plan), plan->workers, plan->item_count);
 }
 
 gmm_status gmm_explain(const gmm_context *context, const gmm_product *product, char *text, size_t text_size)

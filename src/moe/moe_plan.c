@@ -17,11 +17,23 @@ struct gmm_moe_plan {
     void *memory;
 };
 
-static gmm_status no_memory(const gmm_moe_model *model, int64_t tokens, int64_t slots)
+gmm_status gmm_moe_no_memory(const gmm_moe_model *model, int64_t tokens, int64_t slots)
 {
     return gmm_fail(GMM_ERR_MEMORY,
                     "no memory for scratch: %" PRId64 " tokens of %" PRId64 " with %" PRId64 " experts each", tokens,
                     model->hidden, slots);
+}
+
+gmm_status gmm_moe_slots_planned(const gmm_moe_model *model, int64_t max_tokens, int32_t max_slots, int64_t *slots)
+{
+    if (max_tokens < 1 || max_slots < 0)
+        return gmm_fail(GMM_ERR_ARGUMENT,
+                        "max_tokens is %" PRId64 " and max_slots %" PRId32 "; 1 and 0 or more are good", max_tokens,
+                        max_slots);
+    if (max_slots == 0 && !model->routed)
+        return gmm_fail(GMM_ERR_ARGUMENT, "max_slots is 0 and the layer has no routing");
+    *slots = model->routed && model->routing.top_k > max_slots ? model->routing.top_k : max_slots;
+    return GMM_OK;
 }
 
 /* Carry out a call in the default floating-point environment. */
@@ -50,7 +62,8 @@ gmm_status gmm_moe_run(const gmm_context *context, const gmm_moe_layer *layer, c
     int64_t bytes = gmm_moe_plan_sizes(context, &model, call.tokens, call.slots, &sizes);
     gmm_arena *arena = bytes < 0 ? NULL : gmm_arena_begin(gmm_context_pool(context));
     void *memory = arena ? gmm_arena_take(arena, bytes, 1) : NULL;
-    status = memory ? carry_out(context, &model, &sizes, memory, &call) : no_memory(&model, call.tokens, call.slots);
+    status =
+        memory ? carry_out(context, &model, &sizes, memory, &call) : gmm_moe_no_memory(&model, call.tokens, call.slots);
     gmm_arena_end(gmm_context_pool(context), arena);
     return status;
 }
@@ -59,31 +72,26 @@ gmm_status gmm_moe_plan_create(const gmm_context *context, const gmm_moe_layer *
                                int32_t max_slots, gmm_moe_plan **plan)
 {
     gmm_status status;
+    int64_t slots = 0;
     uint32_t features;
 
     if (!plan)
         return gmm_fail(GMM_ERR_NULL, "plan is NULL");
     if ((status = gmm_cpu_usable(context, &features)))
         return status;
-    if (max_tokens < 1 || max_slots < 0)
-        return gmm_fail(GMM_ERR_ARGUMENT,
-                        "max_tokens is %" PRId64 " and max_slots %" PRId32 "; 1 and 0 or more are good", max_tokens,
-                        max_slots);
     gmm_moe_plan *made = calloc(1, sizeof *made);
     if (!made)
         return gmm_fail(GMM_ERR_MEMORY, "no memory for a plan");
     made->context = context;
     status = gmm_moe_check(layer, &made->model);
-    if (!status && max_slots == 0 && !made->model.routed)
-        status = gmm_fail(GMM_ERR_ARGUMENT, "max_slots is 0 and the layer has no routing");
+    if (!status)
+        status = gmm_moe_slots_planned(&made->model, max_tokens, max_slots, &slots);
     if (!status) {
-        int64_t slots =
-            made->model.routed && made->model.routing.top_k > max_slots ? made->model.routing.top_k : max_slots;
         made->bytes = gmm_moe_plan_sizes(context, &made->model, max_tokens, slots, &made->sizes);
         if (made->bytes >= 0 && made->bytes <= INT64_MAX - 64)
             made->memory = aligned_alloc(64, (size_t)made->bytes + 64);
         if (!made->memory)
-            status = no_memory(&made->model, max_tokens, slots);
+            status = gmm_moe_no_memory(&made->model, max_tokens, slots);
     }
     if (status) {
         gmm_moe_plan_destroy(made);

@@ -509,9 +509,15 @@ static gmm_status copy_slots(moe_job *job)
 
     for (int64_t t = 0; t < call->tokens; t++) {
         for (int64_t j = 0; j < call->slots; j++) {
-            int64_t id = gmm_index_load(ids, t * ids->strides[0] + j * ids->strides[1]);
-            /* An unsigned number that int64 does not hold is loaded as -1. */
-            if (id < -1 || id >= job->model->count || (id == -1 && ids->dtype == GMM_U64))
+            int64_t at = t * ids->strides[0] + j * ids->strides[1], id = gmm_index_load(ids, at);
+            uint64_t big;
+            if (id == -1 && ids->dtype == GMM_U64) { /* what int64 does not hold is loaded as -1 */
+                memcpy(&big, gmm_view_at(ids, at), sizeof big);
+                return gmm_fail(GMM_ERR_INDEX,
+                                "ids[%" PRId64 ", %" PRId64 "] is %" PRIu64 "; there are %" PRId64 " experts", t, j,
+                                big, job->model->count);
+            }
+            if (id < -1 || id >= job->model->count)
                 return gmm_fail(GMM_ERR_INDEX,
                                 "ids[%" PRId64 ", %" PRId64 "] is %" PRId64 "; there are %" PRId64 " experts", t, j, id,
                                 job->model->count);

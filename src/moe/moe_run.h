@@ -36,6 +36,12 @@ typedef struct gmm_moe_scratch {
 int64_t gmm_moe_plan_sizes(const gmm_context *context, const gmm_moe_model *model, int64_t tokens, int64_t slots,
                            gmm_moe_sizes *sizes);
 
+/* The slots of a plan for so many tokens and slots, 0 slots: those of the routing. Statuses as gmm_moe_plan_create. */
+gmm_status gmm_moe_slots_planned(const gmm_moe_model *model, int64_t max_tokens, int32_t max_slots, int64_t *slots);
+
+/* GMM_ERR_MEMORY, with the numbers. */
+gmm_status gmm_moe_no_memory(const gmm_moe_model *model, int64_t tokens, int64_t slots);
+
 /* A run whose arguments are valid, but for the values of ids and logits. */
 typedef struct gmm_moe_call {
     gmm_view x, out, ids, weights;

@@ -41,6 +41,19 @@ gathermm bench "${common[@]}" --in-cache --prepared --tokens 1,40 --formats f32,
     grep ^custom
 python3 "$TESTS/bench_check.py" prepared.json
 
+# Whole layers, beside the same from three products, which must agree; compared with their like only.
+gathermm bench "${common[@]}" --moe --in-cache --arithmetic all --tokens 1,6 --formats bf16,affine4/32,nvfp4 --activations f32,bf16 \
+    --json layers.json --csv layers.csv --plot layers.svg | grep -c '^[a-z0-9/]* .* [0-9.]*% [a-z0-9_]*$'
+python3 "$TESTS/bench_check.py" layers.json
+head -1 layers.csv
+gathermm bench "${common[@]}" --moe --in-cache --prepared --tokens 40 --formats bf16,mxfp4 --activations f16 --compare layers.json |
+    grep rows
+gathermm bench "${common[@]}" --in-cache --tokens 1 --formats bf16 --activations f32 --compare layers.json | grep rows
+gathermm bench "${common[@]}" --moe --layout plain
+echo "[$?]"
+gathermm bench --shape 128,48,4,2 --threads 1 --moe --formats affine4
+echo "[$?]"
+
 # Against itself a thousand times as slow nothing is slower, against itself a thousand times as fast everything is.
 compare=("${common[@]}" --in-cache --tokens 1 --formats bf16 --activations f32)
 gathermm bench "${compare[@]}" --json now.json >/dev/null

@@ -1,4 +1,4 @@
-"""bench_check.py - what must hold of the rows of `gathermm bench`: of rows.json and more.json, of prepared.json or of int8.json; with
+"""bench_check.py - what must hold of the rows of `gathermm bench`: of rows.json and more.json, or of one other file; with
 another argument, write rows to compare with."""
 # SPDX-License-Identifier: MIT
 import csv
@@ -29,17 +29,20 @@ def write_scaled(name, factor):
 
 def check_row(row):
     assert row["min_s"] <= row["median_s"] and row["repetitions"] >= 3 and row["spread"] >= 0
-    operations = 2 * row["tokens"] * row["top_k"] * row["k"] * row["n"]
+    layer = row["work"] == "layer"
+    operations = 2 * row["tokens"] * row["top_k"] * row["k"] * row["n"] * (3 if layer else 1)
     assert abs(row["gflop_s"] * 1e9 * row["median_s"] / operations - 1) < 1e-4
 
     # A token touches top_k different matrices; several between them at least as many, at most all.
     number = 4 if row["activations"] == "f32" else 2
-    moved = row["tokens"] * number * (row["k"] + row["top_k"] * row["n"])
+    moved = row["tokens"] * number * (2 * row["k"] if layer else row["k"] + row["top_k"] * row["n"])
     weights = row["gbytes_s"] * 1e9 * row["median_s"] - moved
-    touched = weights / (row["k"] * row["n"] * BITS[row["format"]] / 8)
+    touched = weights / (row["k"] * row["n"] * BITS[row["format"]] / 8) / (3 if layer else 1)
     most = min(row["experts_held"], row["tokens"] * row["top_k"])
     assert row["top_k"] - 1e-3 < touched < most + 1e-3, (row, touched)
 
+    if layer:  # medians of both and of their ratio, pair by pair: of one size
+        assert row["ratio_spread"] >= 0 and 0.1 < row["ratio"] / (row["products_s"] / row["median_s"]) < 10
     achieved = row["gbytes_s" if row["ceiling"] == "read" else "gflop_s"]
     assert row["ceiling"] in ("read", "fma_f32", "dot_bf16", "dot_int8")
     assert row["ceiling"] != "dot_bf16" or row["activations"] == "bf16"
@@ -52,10 +55,12 @@ def points(name):
     return [title.text for title in ET.parse(name).getroot().iter(SVG + "title")]
 
 
-if sys.argv[1:] in (["prepared.json"], ["int8.json"]):
+if sys.argv[1:] == ["layers.json"]:
+    assert all(", whole layer, " in point for point in points("layers.svg"))
+if sys.argv[1:] in (["prepared.json"], ["int8.json"], ["layers.json"]):
     for one in load(sys.argv[1]):
         check_row(one)
-        print(one["format"], one["tokens"], one["mode"], one["weights"])
+        print(one["format"], one["tokens"], one["mode"], one["weights"], *([one["work"]] if one["work"] != "product" else []))
     sys.exit()
 if sys.argv[1:]:
     write_scaled("slow.json", 1000)

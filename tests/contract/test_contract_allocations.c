@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 #include "cmocka_test.h"
-#include "gathermm/gathermm.h"
+#include "gathermm/moe.h"
 
 /* The linker sends the allocations of this program, and of the static library in it, here first (--wrap). */
 void *__real_malloc(size_t size);
@@ -118,6 +118,64 @@ static void test_context(void **state)
     }
 }
 
+/* ---- whole layers ---- */
+
+/* A plan that is kept, with experts given and with a router; and without a plan, where scratch is the context's. */
+static void check_layer(const gmm_context *context, bool planned, bool routed)
+{
+    const int64_t up_shape[] = {EXPERTS, N, K}, down_shape[] = {EXPERTS, K, N}, router_shape[] = {EXPERTS, K};
+    const int64_t bias_shape[] = {EXPERTS, N};
+    static float to_hidden[MOST_ROWS * K], weight[MOST_ROWS * 2];
+    static int32_t expert[MOST_ROWS * 2];
+    gmm_array up = {.data = dense, .dtype = GMM_F32, .ndim = 3, .shape = up_shape};
+    gmm_array down = {.data = dense, .dtype = GMM_F32, .ndim = 3, .shape = down_shape};
+    gmm_array router = {.data = dense, .dtype = GMM_F32, .ndim = 2, .shape = router_shape};
+    gmm_array bias = {.data = dense, .dtype = GMM_F32, .ndim = 2, .shape = bias_shape};
+    gmm_routing routing = {.size = sizeof routing, .top_k = 2, .router = {.rhs = &router}};
+    gmm_moe_layer layer = {.size = sizeof layer,
+                           .experts = {.gate = {.rhs = &up, .bias = &bias}, .up = {.rhs = &up}, .down = {.rhs = &down}},
+                           .routing = &routing};
+    gmm_moe_plan *plan = NULL;
+
+    for (int64_t i = 0; i < MOST_ROWS * 2; i++)
+        expert[i] = (int32_t)(i * 7 % EXPERTS);
+    assert_int_equal(gmm_moe_plan_create(context, &layer, MOST_ROWS, 2, &plan), GMM_OK);
+    for (int64_t tokens = 1; tokens <= MOST_ROWS; tokens += MOST_ROWS - 1) {
+        const int64_t x_shape[] = {tokens, K}, slots[] = {tokens, 2};
+        gmm_array rows = {.data = x, .dtype = GMM_F32, .ndim = 2, .shape = x_shape};
+        gmm_array ids = {.data = expert, .dtype = GMM_I32, .ndim = 2, .shape = slots};
+        gmm_array weights = {.data = weight, .dtype = GMM_F32, .ndim = 2, .shape = slots};
+        gmm_array result = {.data = to_hidden, .dtype = GMM_F32, .ndim = 2, .shape = x_shape};
+        int64_t before = 0;
+        /* The first finds out how much memory it needs; without a plan the second too, as the layer's scratch and that
+         * of its products may change places in the pool. */
+        for (int again = 0, warm = planned ? 1 : 2; again < 5; again++) {
+            before = again == warm ? allocations : before;
+            gmm_status status =
+                planned ? gmm_moe_plan_run(plan, &rows, routed ? NULL : &ids, routed ? NULL : &weights, &result)
+                        : gmm_moe_run(context, &layer, &rows, routed ? NULL : &ids, routed ? NULL : &weights, &result);
+            assert_int_equal(status, GMM_OK);
+        }
+        if (GMM_ARENA_KEPT_BYTES > 0)
+            assert_int_equal(allocations - before, 0);
+    }
+    gmm_moe_plan_destroy(plan);
+}
+
+static void test_layers(void **state)
+{
+    gmm_context *context = NULL;
+    gmm_context_options options = {.size = sizeof options, .threads = 2};
+
+    (void)state;
+    assert_int_equal(gmm_context_create(&options, &context), GMM_OK);
+    for (int kind = 0; kind < 4; kind++) {
+        check_layer(NULL, kind % 2, kind / 2);
+        check_layer(context, kind % 2, kind / 2);
+    }
+    gmm_context_destroy(context);
+}
+
 /* An arena's pieces are apart, aligned, and of one block when it is taken again. */
 static void test_arena(void **state)
 {
@@ -152,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_default_context),
         cmocka_unit_test(test_context),
+        cmocka_unit_test(test_layers),
         cmocka_unit_test(test_arena),
     };
 
