@@ -72,7 +72,7 @@ def operations(rounds):
     rng = np.random.default_rng(0)
     w = mx.array(rng.normal(size=(experts, intermediate, hidden)).astype(np.float32) / 64)
     formats = {name: mx.quantize(w, **form) for name, form in FORMS.items() if form}
-    for rows in (1, 8):
+    for rows in (1, 16):
         x = mx.array(rng.normal(size=(rows, 1, 1, hidden)).astype(np.float32))
         index = mx.array(np.stack([rng.permutation(experts)[:2] for _ in range(rows)]).astype(np.uint32))
         for dtype in (mx.float32, mx.bfloat16):
