@@ -153,8 +153,12 @@ typedef enum gmm_arithmetic {
 
 /** Options for gmm_context_create; set `size`, leave the rest zero for the defaults. */
 typedef struct gmm_context_options {
-    size_t size;                    /**< sizeof(gmm_context_options); the size before a member was added is good too */
-    int32_t threads;                /**< at most this many; 0: OpenMP's default (1 with a parallel_for or no OpenMP) */
+    size_t size; /**< sizeof(gmm_context_options); the size before a member was added is good too */
+    /**
+     * At most this many; 0: OpenMP's default (1 with a parallel_for or no OpenMP). A process forked from one that has
+     * used several of OpenMP's threads works with one, whatever this says.
+     */
+    int32_t threads;
     const char *cpu_mask;           /**< features to leave unused, e.g. "avx512,avx2"; NULL: none beyond GMM_CPU_MASK */
     gmm_parallel_for *parallel_for; /**< NULL: OpenMP */
     void *parallel_for_user;

@@ -61,6 +61,34 @@ def gather_mm(
     return _core.gather_mm(False, a, b, lhs_indices, rhs_indices, sorted_indices, context, out)  # type: ignore[no-any-return]
 
 
+def _quantized(
+    explain: bool,
+    x: Any,
+    w: Any,
+    scales: Any,
+    biases: Any,
+    lhs_indices: Any,
+    rhs_indices: Any,
+    transpose: bool,
+    group_size: Optional[int],
+    bits: Optional[int],
+    mode: str,
+    global_scale: Any,
+    sorted_indices: bool,
+    context: Optional[Context],
+    out: Any,
+) -> Any:
+    """A product with quantized weights, or with `explain` the text about it; without indices it is `quantized_matmul`."""
+    if out is not None:
+        writable(out)
+    if global_scale is not None:
+        global_scale = scalar(global_scale)
+    return _core.gather_qmm(
+        explain, x, w, scales, biases, lhs_indices, rhs_indices, transpose, group_size, bits, mode, global_scale,
+        sorted_indices, context, out,
+    )  # fmt: skip
+
+
 def gather_qmm(
     x: A,
     w: Any,
@@ -107,11 +135,7 @@ def gather_qmm(
     >>> y.shape, bool(np.allclose(y, x @ values[[2, 0]].swapaxes(1, 2)))
     ((2, 1, 4), True)
     """
-    if out is not None:
-        writable(out)
-    if global_scale is not None:
-        global_scale = scalar(global_scale)
-    return _core.gather_qmm(  # type: ignore[no-any-return]
+    return _quantized(  # type: ignore[no-any-return]
         False, x, w, scales, biases, lhs_indices, rhs_indices, transpose, group_size, bits, mode, global_scale,
         sorted_indices, context, out,
     )  # fmt: skip
@@ -143,13 +167,9 @@ def quantized_matmul(
     >>> bool(np.array_equal(gathermm.quantized_matmul(x, w, scales, mode="mxfp8"), x))
     True
     """
-    if out is not None:
-        writable(out)
-    if global_scale is not None:
-        global_scale = scalar(global_scale)
     if getattr(x, "ndim", None) == 0:
         raise IndexError("x has no dimensions; it needs one at least")  # MLX's error for this
-    return _core.gather_qmm(  # type: ignore[no-any-return]
+    return _quantized(  # type: ignore[no-any-return]
         False, x, w, scales, biases, None, None, transpose, group_size, bits, mode, global_scale, False, context, out
     )
 
@@ -292,8 +312,8 @@ def explain(op: Callable[..., Any], /, *args: Any, **kwargs: Any) -> str:
             True, given["a"], given["b"], given["lhs_indices"], given["rhs_indices"], given["sorted_indices"],
             given["context"], None,
         )  # fmt: skip
-    return _core.gather_qmm(  # type: ignore[no-any-return]
+    return _quantized(  # type: ignore[no-any-return]
         True, given["x"], given["w"], given["scales"], given["biases"], given.get("lhs_indices"),
         given.get("rhs_indices"), given["transpose"], given["group_size"], given["bits"], given["mode"],
-        scalar(given["global_scale"]), given.get("sorted_indices", False), given["context"], None,
+        given["global_scale"], given.get("sorted_indices", False), given["context"], None,
     )  # fmt: skip

@@ -3,6 +3,8 @@
 #include "threads/parallel.h"
 
 #include <stdatomic.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #include "base/context.h"
 #include "cpu/fp_env.h"
@@ -42,6 +44,18 @@ int32_t gmm_context_threads(const gmm_context *context)
     return 1;
 }
 
+#ifdef _OPENMP
+/* A forked process has one thread; GNU's OpenMP would wait there for those of its parent, without end. Any number of
+ * threads gives the same results, so such a process works with one. */
+static bool threads_are_elsewhere(void)
+{
+    static _Atomic pid_t owner; /* the first process that had threads; its children inherit the number */
+    pid_t none = 0, self = getpid();
+
+    return !atomic_compare_exchange_strong(&owner, &none, self) && none != self;
+}
+#endif
+
 void gmm_parallel(const gmm_context *context, int64_t tasks, void (*body)(void *arg, int64_t task), void *arg)
 {
     loop shared = {.body = body, .arg = arg, .tasks = tasks};
@@ -57,9 +71,11 @@ void gmm_parallel(const gmm_context *context, int64_t tasks, void (*body)(void *
         return;
     }
 #ifdef _OPENMP
+    if (!threads_are_elsewhere()) {
 #pragma omp parallel num_threads(workers)
-    work(&shared, 0);
-#else
-    work(&shared, 0);
+        work(&shared, 0);
+        return;
+    }
 #endif
+    work(&shared, 0);
 }

@@ -1,4 +1,5 @@
-/* test_contract_processes.c - the call that gave NaN now and then, in 100 fresh processes: the same bits. */
+/* test_contract_processes.c - the call that gave NaN now and then, in 100 fresh processes, and calls in forked ones:
+ * the same bits. */
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
 #include <signal.h>
@@ -113,9 +114,43 @@ static void a_hundred_fresh_processes(void **state)
     }
 }
 
+/* OpenMP's threads stay behind in the parent: a child that waited for them would do so until the alarm. */
+static void forked_processes(void **state)
+{
+    gmm_context_options options = {.size = sizeof options, .threads = 3, .arithmetic = gmm_case_arithmetic()};
+    gmm_context *context = NULL;
+    gmm_case_spec spec = gmm_case_experts(gmm_weight_kinds, true, 64, 4, 2, 256, 256);
+    gmm_random same;
+    gmm_case made;
+    char *expected;
+
+    (void)state;
+    assert_int_equal(gmm_context_create(&options, &context), GMM_OK);
+    gmm_random_seed(&same, 1);
+    gmm_case_make(&made, &same, &spec);
+    expected = gmm_case_run(context, &made, GMM_POISON_ZERO);
+    for (int number = 0; number < 3; number++) {
+        int status;
+        pid_t process = fork();
+
+        if (process == 0) {
+            alarm(60);
+            char *bytes = gmm_case_run(context, &made, GMM_POISON_QUIET_NAN);
+            _exit(memcmp(bytes, expected, gmm_case_bytes(&made)) ? 1 : 0);
+        }
+        assert_true(process > 0);
+        assert_int_equal(waitpid(process, &status, 0), process);
+        assert_int_equal(status, 0);
+        gmm_case_expect(context, &made, GMM_POISON_QUIET_NAN, expected, "the parent");
+    }
+    free(expected);
+    gmm_case_free(&made);
+    gmm_context_destroy(context);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_hundred_fresh_processes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_hundred_fresh_processes), cmocka_unit_test(forked_processes)};
 
     program = argv[0];
     if (argc == 3 && strcmp(argv[1], "child") == 0)

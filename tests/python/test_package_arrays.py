@@ -184,20 +184,6 @@ def test_threads():
     assert not wrong and not any(thread.is_alive() for thread in threads)
 
 
-def test_fork():
-    big = np.ones((64, 1024), np.float32)
-    assert (gathermm.gather_mm(big, big.T) == 1024).all()
-    program = ("import os, numpy as np, gathermm\n"
-               "a = np.ones((64, 1024), np.float32)\n"
-               "one = gathermm.Context(threads=1)\n"
-               "gathermm.gather_mm(a, a.T)\n"
-               "child = os.fork()\n"
-               "good = bool((gathermm.gather_mm(a, a.T, context=one) == 1024).all())\n"
-               "if child == 0: os._exit(0 if good else 1)\n"
-               "raise SystemExit(os.waitpid(child, 0)[1] or not good)\n")
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-
-
 def test_nothing_leaks():
     w = gathermm.quantize(np.ones((64, 64), np.float32))
     a16, m = A.astype(ml_dtypes.bfloat16), mx.array(A)
