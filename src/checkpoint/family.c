@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "checkpoint/family.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -84,4 +85,17 @@ gmm_status gmm_family_shared(const gmm_finder *finder, const char *prefix, int64
     if (status == GMM_OK)
         status = gmm_find_module(finder, 0, hidden, intermediate, &shared->down, "%sdown_proj", prefix);
     return status;
+}
+
+const char *gmm_family_prefix(int64_t number, const char *block, char *text, size_t text_size)
+{
+    snprintf(text, text_size, "model.layers.%" PRId64 ".%s", number, block);
+    return text;
+}
+
+bool gmm_family_left_out(const gmm_config *config, const char *name)
+{
+    const json_t *tied = json_object_get(config->root, "tie_word_embeddings");
+
+    return strstr(name, "rotary_emb.inv_freq") || (json_is_true(tied) && strcmp(name, "lm_head.weight") == 0);
 }

@@ -13,9 +13,10 @@ static gmm_status read(const gmm_config *config, gmm_checkpoint_layer *layer)
     return status == GMM_OK ? gmm_family_activation(config, layer) : status;
 }
 
+static const char *const names[] = {"w1", "w3", "w2"};
+
 static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
 {
-    static const char *const names[] = {"w1", "w3", "w2"};
     const gmm_checkpoint_layer *layer = &record->layer;
     char prefix[80];
 
@@ -28,4 +29,5 @@ const gmm_family gmm_family_mixtral = {
     .name = "mixtral",
     .read = read,
     .find = find,
+    .names = {.block = "block_sparse_moe.", .mlx = "switch_mlp.", .hf = names},
 };

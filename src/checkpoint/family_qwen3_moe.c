@@ -28,9 +28,10 @@ static gmm_status has_experts(const gmm_config *config, int64_t number, bool *ha
     return status;
 }
 
+static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
+
 static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
 {
-    static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
     const gmm_checkpoint_layer *layer = &record->layer;
     char prefix[80];
 
@@ -44,4 +45,5 @@ const gmm_family gmm_family_qwen3_moe = {
     .read = read,
     .has_experts = has_experts,
     .find = find,
+    .names = {.block = "mlp.", .mlx = "switch_mlp.", .hf = names},
 };
