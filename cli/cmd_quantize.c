@@ -105,17 +105,6 @@ static double bits_per_weight(const quantize_plan *plan)
     return plan->parameters ? (double)plan->bytes_after * 8 / (double)plan->parameters : 0;
 }
 
-static void print_names(const char *title, char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        char *name = escape_text(names[i]);
-        printf("%s%s", i ? ", " : title, name);
-        free(name);
-    }
-    if (count)
-        printf("\n");
-}
-
 static void print_summary(const quantize_request *request, const quantize_plan *plan, const quantize_outcome *outcome)
 {
     char before[24], after[24], *out = escape_text(request->out);
@@ -133,15 +122,6 @@ static void print_summary(const quantize_request *request, const quantize_plan *
     printf("\n%s before, %s after, %.3f bits per weight\n", bytes_text(plan->bytes_before, before),
            bytes_text(plan->bytes_after, after), bits_per_weight(plan));
     free(out);
-}
-
-static json_t *names_json(char *const *names, size_t count)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, json_text(names[i]));
-    return list;
 }
 
 static void print_summary_json(const quantize_request *request, const quantize_plan *plan,

@@ -45,7 +45,7 @@ typedef struct gmm_converted {
     int32_t ndim;
     const int64_t *shape;
     size_t size_bytes;
-    int64_t rows;     /**< the tensor is so many rows, along its last axis; 1 below rank 2 */
+    int64_t rows;     /**< what is read at once at least: one along the last axis, or more of it for gpt-oss's blocks */
     size_t row_bytes; /**< size_bytes = rows * row_bytes */
     gmm_conversion_kind kind;
     const char *mode;         /**< of packed weights that stay so: their format; NULL for all other tensors */

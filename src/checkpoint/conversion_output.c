@@ -61,6 +61,9 @@ gmm_status gmm_output_shape(gmm_output *output, int32_t ndim, const int64_t *sha
         output->shape[d] = shape[d];
         rows *= d + 1 < ndim && size > 0 ? shape[d] : 1;
     }
+    int64_t piece_row = output->cols * output->element_bytes;
+    if (piece_row > 0 && size / rows < piece_row) /* of blocks, which are parts of a row */
+        rows = size / piece_row;
     if (rows == 0 || size % rows != 0) /* elements below a byte, in rows that end inside of one */
         rows = 1;
     info->ndim = ndim;
