@@ -26,9 +26,8 @@ static bool stem_of(const char *name, char stem[MAX_STEM])
 static bool left_out(const gmm_conversion *c, const char *name)
 {
     const gmm_family *family = c->checkpoint->family;
-    const gmm_config *config = &c->checkpoint->config;
 
-    return c->to_mlx && (gmm_family_left_out(config, name) || (family->left_out && family->left_out(config, name)));
+    return c->to_mlx && family->left_out && family->left_out(&c->checkpoint->config, name);
 }
 
 static gmm_status carry(gmm_conversion *c, const gmm_tensor *tensor, gmm_output **made)

@@ -180,6 +180,19 @@ gmm_matrix_view gmm_view_part(gmm_matrix_view view, int32_t ways, int32_t parity
     return view;
 }
 
+gmm_matrix_view gmm_view_from(gmm_matrix_view view, int64_t first)
+{
+    view.data += first * view.row_stride;
+    if (view.kind == GMM_VIEW_FP8) /* blocks are counted from the matrix's first row */
+        view.first_row += first;
+    if (view.kind == GMM_VIEW_PACKED) {
+        view.scales += first * view.scale_row_stride;
+        if (view.biases)
+            view.biases += first * view.bias_row_stride;
+    }
+    return view;
+}
+
 bool gmm_module_is_coded(const gmm_module *module)
 {
     return module->storage == GMM_STORAGE_FP8 || module->storage == GMM_STORAGE_QUANTIZED;

@@ -30,6 +30,9 @@ gmm_matrix_view gmm_view_matrix(const gmm_source *source, const gmm_module *modu
 /* Every second row of it, from `parity` on; ways 1: the view as it is. */
 gmm_matrix_view gmm_view_part(gmm_matrix_view view, int32_t ways, int32_t parity);
 
+/* The view from row `first` on. */
+gmm_matrix_view gmm_view_from(gmm_matrix_view view, int64_t first);
+
 /* The type of a module's numbers when decoded. */
 gmm_dtype gmm_module_dtype(const gmm_module *module);
 

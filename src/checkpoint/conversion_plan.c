@@ -65,6 +65,8 @@ static gmm_status plan(gmm_conversion *c)
 
     for (size_t l = 0; l < checkpoint->count && status == GMM_OK; l++)
         status = gmm_conversion_experts(c, &checkpoint->records[l]);
+    if (status == GMM_OK && checkpoint->family->convert)
+        status = checkpoint->family->convert(c);
     if (status == GMM_OK)
         status = gmm_conversion_others(c);
     if (status != GMM_OK)

@@ -22,6 +22,7 @@ typedef struct gmm_matrix_view {
     int64_t scale_row_stride, bias_row_stride; /* fp8: of a row of blocks */
     gmm_dtype scales_dtype;
     int64_t block[2];    /* fp8 */
+    int64_t first_row;   /* fp8: in the matrix that has the blocks */
     gmm_weights weights; /* packed */
 } gmm_matrix_view;
 

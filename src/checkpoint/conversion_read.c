@@ -26,8 +26,8 @@ static void decode_row(const reading *r, const gmm_matrix_view *view, int64_t ro
 {
     if (view->kind == GMM_VIEW_FP8) {
         gmm_fp8_blocks_decode((const unsigned char *)view->data + row * view->row_stride,
-                              view->scales + row / view->block[0] * view->scale_row_stride, view->scales_dtype, 1, cols,
-                              view->block, r->dtype, out);
+                              view->scales + (view->first_row + row) / view->block[0] * view->scale_row_stride,
+                              view->scales_dtype, 1, cols, view->block, r->dtype, out);
         return;
     }
     const gmm_row at = {view->data + row * view->row_stride, view->scales + row * view->scale_row_stride,

@@ -93,9 +93,7 @@ const char *gmm_family_prefix(int64_t number, const char *block, char *text, siz
     return text;
 }
 
-bool gmm_family_left_out(const gmm_config *config, const char *name)
+bool gmm_family_tied_head(const gmm_config *config, const char *name)
 {
-    const json_t *tied = json_object_get(config->root, "tie_word_embeddings");
-
-    return strstr(name, "rotary_emb.inv_freq") || (json_is_true(tied) && strcmp(name, "lm_head.weight") == 0);
+    return strcmp(name, "lm_head.weight") == 0 && json_is_true(json_object_get(config->root, "tie_word_embeddings"));
 }

@@ -21,6 +21,8 @@ typedef struct gmm_layer_record {
     const gmm_tensor *correction;
 } gmm_layer_record;
 
+struct gmm_conversion;
+
 /* Names of experts' modules after "model.layers.N.". */
 typedef struct gmm_expert_names {
     const char *block;     /* "mlp." */
@@ -47,7 +49,10 @@ typedef struct gmm_family {
     /* Is the router no module that mlx-lm quantizes? */
     bool router_stays_dense;
 
-    /* Does mlx-lm leave this tensor out, besides those that gmm_family_left_out knows? NULL: none. */
+    /* What else than experts has another form in the other layout. NULL: nothing. */
+    gmm_status (*convert)(struct gmm_conversion *conversion);
+
+    /* Does mlx-lm leave this tensor out? NULL: none. */
     bool (*left_out)(const gmm_config *config, const char *name);
 } gmm_family;
 
@@ -72,12 +77,14 @@ gmm_status gmm_family_activation(const gmm_config *config, gmm_checkpoint_layer 
 gmm_status gmm_family_experts(const gmm_finder *finder, const char *prefix, const char *const names[3],
                               gmm_layer_record *record);
 
+/* The `convert` of families with latent attention (conversion_mla.c). */
+gmm_status gmm_conversion_mla(struct gmm_conversion *conversion);
+
 /* "model.layers.N." + block into `text`; returns it. */
 const char *gmm_family_prefix(int64_t number, const char *block, char *text, size_t text_size);
 
-/* Does mlx-lm leave this tensor out of every model? Tables of rotary embeddings, and lm_head where it is
- * embed_tokens. */
-bool gmm_family_left_out(const gmm_config *config, const char *name);
+/* A `left_out`: lm_head where it is embed_tokens. */
+bool gmm_family_tied_head(const gmm_config *config, const char *name);
 
 /* PREFIX{gate,up,down}_proj, one matrix each. */
 gmm_status gmm_family_shared(const gmm_finder *finder, const char *prefix, int64_t intermediate,

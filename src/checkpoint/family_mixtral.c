@@ -30,4 +30,5 @@ const gmm_family gmm_family_mixtral = {
     .read = read,
     .find = find,
     .names = {.block = "block_sparse_moe.", .mlx = "switch_mlp.", .hf = names},
+    .left_out = gmm_family_tied_head,
 };

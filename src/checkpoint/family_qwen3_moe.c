@@ -46,4 +46,5 @@ const gmm_family gmm_family_qwen3_moe = {
     .has_experts = has_experts,
     .find = find,
     .names = {.block = "mlp.", .mlx = "switch_mlp.", .hf = names},
+    .left_out = gmm_family_tied_head,
 };
