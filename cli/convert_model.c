@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "command.h"
 #include "output.h"
@@ -248,12 +249,16 @@ static int open_source(convert_job *job)
 
 int convert_open(convert_request *request, convert_job *job)
 {
+    struct stat info;
+    int status = EXIT_FINE;
+
     *job = (convert_job){.request = request};
-    int status = checkpoint_open(request->quantize.in, &job->files);
-    if (!status && !job->files.is_directory) {
-        complain("%s is no folder; a checkpoint's is needed, with its config.json", request->quantize.in);
+    if (stat(request->quantize.in, &info) == 0 && !S_ISDIR(info.st_mode)) {
+        complain("%s is no folder; a checkpoint's is needed, with its " CONFIG_NAME, request->quantize.in);
         status = EXIT_COULD_NOT_RUN;
     }
+    if (!status)
+        status = checkpoint_open(request->quantize.in, &job->files);
     if (!status)
         status = open_source(job);
     if (status)
