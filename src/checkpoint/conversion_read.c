@@ -83,10 +83,12 @@ static void read_columns(const reading *r, const gmm_piece *piece, int64_t first
     }
 }
 
+/* Up to the last row, and never past it: every second row may end before the next one of its stride, where the file
+ * ends too, and what is mapped behind it is not ours to drop. */
 static void drop(const char *data, int64_t stride, int64_t first, int64_t rows)
 {
-    if (data && stride > 0)
-        gmm_memory_drop(data + first * stride, (size_t)(rows * stride));
+    if (data && stride > 0 && rows > 1)
+        gmm_memory_drop(data + first * stride, (size_t)((rows - 1) * stride));
 }
 
 /* What was just read lies in runs of rows, or is the matrix from end to end. */
@@ -96,7 +98,7 @@ static void drop_piece(const gmm_piece *piece, int64_t first, int64_t rows, int6
         const gmm_matrix_view *view = &piece->views[w];
         int64_t begin = piece->transposed ? 0 : first / piece->ways;
         if (view->element_stride > view->row_stride) { /* not of packed ones */
-            gmm_memory_drop(view->data, (size_t)(cols * view->element_stride));
+            drop(view->data, view->element_stride, 0, cols);
             continue;
         }
         int64_t count = piece->transposed ? cols / piece->ways : (first + rows) / piece->ways - begin;
