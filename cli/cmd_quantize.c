@@ -10,204 +10,14 @@
 #include "command.h"
 #include "json_file.h"
 #include "output.h"
+#include "quantize_options.h"
 #include "quantize_plan.h"
 #include "quantize_write.h"
 
-enum {
-    OPTION_MODE = 256,
-    OPTION_BITS,
-    OPTION_GROUP_SIZE,
-    OPTION_EXCLUDE,
-    OPTION_INCLUDE,
-    OPTION_EXPONENT_RULE,
-    OPTION_TIE_RULE,
-    OPTION_DTYPE,
-    OPTION_THREADS,
-    OPTION_JSON,
-    OPTION_QUIET,
-    OPTION_DRY_RUN
-};
-
 static const struct option options[] = {
-    {"mode", required_argument, NULL, OPTION_MODE},
-    {"bits", required_argument, NULL, OPTION_BITS},
-    {"group-size", required_argument, NULL, OPTION_GROUP_SIZE},
-    {"exclude", required_argument, NULL, OPTION_EXCLUDE},
-    {"include", required_argument, NULL, OPTION_INCLUDE},
-    {"exponent-rule", required_argument, NULL, OPTION_EXPONENT_RULE},
-    {"tie-rule", required_argument, NULL, OPTION_TIE_RULE},
-    {"dtype", required_argument, NULL, OPTION_DTYPE},
-    {"threads", required_argument, NULL, OPTION_THREADS},
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"quiet", no_argument, NULL, OPTION_QUIET},
-    {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
-    {"help", no_argument, NULL, 'h'},
+    QUANTIZE_OPTIONS("mode"),
     {NULL, 0, NULL, 0},
 };
-
-/* ---- options ----------------------------------------------------------------------------------------------------- */
-
-/* A word and the value that it stands for. */
-typedef struct choice {
-    const char *word;
-    int value;
-} choice;
-
-static const choice exponent_rules[] = {{"nearest", GMM_EXPONENT_NEAREST}, {"up", GMM_EXPONENT_UP}, {NULL, 0}};
-static const choice tie_rules[] = {{"smaller", GMM_TIES_SMALLER}, {"even", GMM_TIES_EVEN}, {NULL, 0}};
-static const choice dtypes[] = {{"f32", GMM_F32}, {"f16", GMM_F16}, {"bf16", GMM_BF16}, {NULL, 0}};
-
-/* The value of the word given for an option; 0 after a usage error. */
-static int choose(const char *option, const char *word, const choice *choices)
-{
-    char *words = must_format("%s", choices[0].word);
-
-    for (size_t i = 0; choices[i].word; i++) {
-        if (!strcmp(choices[i].word, word)) {
-            free(words);
-            return choices[i].value;
-        }
-        if (i > 0) {
-            char *longer = must_format("%s, %s", words, choices[i].word);
-            free(words);
-            words = longer;
-        }
-    }
-    usage_error(&cmd_quantize, "--%s '%s' is not one of: %s", option, word, words);
-    free(words);
-    return 0;
-}
-
-static void add_pattern(pattern_list *list, const char *glob)
-{
-    list->globs = must_grow(list->globs, list->count + 1, sizeof *list->globs);
-    list->matched = must_grow(list->matched, list->count + 1, sizeof *list->matched);
-    list->globs[list->count] = glob;
-    list->matched[list->count++] = false;
-}
-
-static bool read_number(const char *option, int32_t lowest, int32_t *number)
-{
-    if (parse_number(optarg, lowest, 65536, number))
-        return true;
-    usage_error(&cmd_quantize, "--%s '%s' is not a whole number from %d to 65536", option, optarg, (int)lowest);
-    return false;
-}
-
-/* Take one option with its value; false after a usage error. */
-static bool read_option(quantize_request *request, int option)
-{
-    switch (option) {
-    case OPTION_MODE:
-        request->options.mode = optarg;
-        return true;
-    case OPTION_BITS:
-        return read_number("bits", 1, &request->options.bits);
-    case OPTION_GROUP_SIZE:
-        return read_number("group-size", 1, &request->options.group_size);
-    case OPTION_EXCLUDE:
-        add_pattern(&request->excludes, optarg);
-        return true;
-    case OPTION_INCLUDE:
-        add_pattern(&request->includes, optarg);
-        return true;
-    case OPTION_EXPONENT_RULE:
-        request->options.exponent_rule = (gmm_exponent_rule)choose("exponent-rule", optarg, exponent_rules);
-        return request->options.exponent_rule != GMM_EXPONENT_DEFAULT;
-    case OPTION_TIE_RULE:
-        request->options.tie_rule = (gmm_tie_rule)choose("tie-rule", optarg, tie_rules);
-        return request->options.tie_rule != GMM_TIES_DEFAULT;
-    case OPTION_DTYPE:
-        request->casts = true;
-        request->cast_dtype = (gmm_dtype)choose("dtype", optarg, dtypes);
-        return request->cast_dtype != 0;
-    case OPTION_THREADS:
-        return read_number("threads", 1, &request->threads);
-    case OPTION_JSON:
-        request->json = true;
-        return true;
-    case OPTION_QUIET:
-        request->quiet = true;
-        return true;
-    case OPTION_DRY_RUN:
-        request->dry_run = true;
-        return true;
-    default: /* next_option has complained */
-        return false;
-    }
-}
-
-static bool find_format(const char *mode, gmm_format_info *format)
-{
-    for (size_t i = 0; gmm_format_at(i, format); i++)
-        if (format->quantized && !strcmp(format->mode, mode))
-            return true;
-    return false;
-}
-
-static int unknown_mode(const char *mode)
-{
-    gmm_format_info format;
-    char *modes = must_format("%s", "");
-
-    for (size_t i = 0; gmm_format_at(i, &format); i++)
-        if (format.quantized) {
-            char *longer = must_format("%s%s%s", modes, *modes ? ", " : "", format.mode);
-            free(modes);
-            modes = longer;
-        }
-    int status = mode ? usage_error(&cmd_quantize, "--mode '%s' is not one of: %s", mode, modes)
-                      : usage_error(&cmd_quantize, "--mode is needed: %s", modes);
-    free(modes);
-    return status;
-}
-
-/* *value is one of the mode's, or becomes its default when it is 0. */
-static int check_number(const char *option, const char *mode, const int32_t *allowed, int32_t *value)
-{
-    for (const int32_t *v = allowed; *value && *v; v++)
-        if (*v == *value)
-            return EXIT_FINE;
-    if (*value) {
-        char *list = number_list(allowed);
-        usage_error(&cmd_quantize, "--%s %d: mode %s has %s", option, (int)*value, mode, list);
-        free(list);
-        return EXIT_USAGE;
-    }
-    *value = allowed[0];
-    return EXIT_FINE;
-}
-
-/* The rules decide how float codes are chosen; affine has none of them, nvfp4 no power-of-two exponent. */
-static int check_rules(const quantize_request *request, const char *mode)
-{
-    if (request->has_biases && request->options.tie_rule)
-        return usage_error(&cmd_quantize, "--tie-rule has no meaning for mode %s", mode);
-    if (request->options.exponent_rule && strncmp(mode, "mx", 2))
-        return usage_error(&cmd_quantize, "--exponent-rule has no meaning for mode %s", mode);
-    return EXIT_FINE;
-}
-
-static int check_request(quantize_request *request)
-{
-    gmm_format_info format;
-    const char *mode = request->options.mode;
-    struct stat info;
-
-    if (!mode || !find_format(mode, &format))
-        return unknown_mode(mode);
-    request->has_biases = format.has_biases;
-    int status = check_number("bits", mode, format.bits, &request->options.bits);
-    if (!status)
-        status = check_number("group-size", mode, format.group_sizes, &request->options.group_size);
-    if (!status)
-        status = check_rules(request, mode);
-    if (!status && lstat(request->out, &info) == 0) {
-        complain("%s is there already, and nothing is ever overwritten", request->out);
-        status = EXIT_COULD_NOT_RUN;
-    }
-    return status;
-}
 
 /* ---- the summary ------------------------------------------------------------------------------------------------- */
 
@@ -295,17 +105,6 @@ static double bits_per_weight(const quantize_plan *plan)
     return plan->parameters ? (double)plan->bytes_after * 8 / (double)plan->parameters : 0;
 }
 
-static void print_names(const char *title, char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        char *name = escape_text(names[i]);
-        printf("%s%s", i ? ", " : title, name);
-        free(name);
-    }
-    if (count)
-        printf("\n");
-}
-
 static void print_summary(const quantize_request *request, const quantize_plan *plan, const quantize_outcome *outcome)
 {
     char before[24], after[24], *out = escape_text(request->out);
@@ -323,15 +122,6 @@ static void print_summary(const quantize_request *request, const quantize_plan *
     printf("\n%s before, %s after, %.3f bits per weight\n", bytes_text(plan->bytes_before, before),
            bytes_text(plan->bytes_after, after), bits_per_weight(plan));
     free(out);
-}
-
-static json_t *names_json(char *const *names, size_t count)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, json_text(names[i]));
-    return list;
 }
 
 static void print_summary_json(const quantize_request *request, const quantize_plan *plan,
@@ -367,6 +157,18 @@ static void print_summary_json(const quantize_request *request, const quantize_p
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */
+
+static int check_request(quantize_request *request)
+{
+    struct stat info;
+    int status = quantize_check_options(&cmd_quantize, "mode", request);
+
+    if (!status && lstat(request->out, &info) == 0) {
+        complain("%s is there already, and nothing is ever overwritten", request->out);
+        status = EXIT_COULD_NOT_RUN;
+    }
+    return status;
+}
 
 static int quantize(quantize_request *request)
 {
@@ -404,7 +206,7 @@ static int run(int argc, char **argv)
             print_help(&cmd_quantize);
             goto done;
         }
-        if (!read_option(&request, option)) {
+        if (!quantize_read_option(&cmd_quantize, &request, option)) {
             status = EXIT_USAGE;
             goto done;
         }
@@ -422,34 +224,8 @@ static int run(int argc, char **argv)
         status = quantize(&request);
     free(out);
 done:
-    free(request.includes.globs);
-    free(request.includes.matched);
-    free(request.excludes.globs);
-    free(request.excludes.matched);
+    quantize_request_free(&request);
     return status;
-}
-
-/* The modes, from the library's list. */
-static void more_help(void)
-{
-    gmm_format_info format;
-    table t = {.alignment = "lll"};
-
-    table_add(&t, "mode");
-    table_add(&t, "bits (default)");
-    table_add(&t, "group sizes (default)");
-    for (size_t i = 0; gmm_format_at(i, &format); i++) {
-        if (!format.quantized)
-            continue;
-        char *bits = number_list(format.bits), *sizes = number_list(format.group_sizes);
-        table_add(&t, "%s", format.mode);
-        table_add(&t, "%s (%d)", bits, (int)format.bits[0]);
-        table_add(&t, "%s (%d)", sizes, (int)format.group_sizes[0]);
-        free(bits);
-        free(sizes);
-    }
-    printf("\n");
-    table_print(&t, 2);
 }
 
 const command cmd_quantize = {
@@ -476,6 +252,6 @@ const command cmd_quantize = {
             "  --quiet               print no summary and no progress bar\n"
             "  --dry-run             say what would be done, write nothing\n"
             "  -h, --help            show this text\n",
-    .more_help = more_help,
+    .more_help = quantize_print_modes,
     .run = run,
 };

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 COMMAND(cmd_audit)
 COMMAND(cmd_bench)
+COMMAND(cmd_convert)
 COMMAND(cmd_guard)
 COMMAND(cmd_info)
 COMMAND(cmd_inspect)

@@ -199,3 +199,23 @@ json_t *json_shape(const int64_t *shape, int32_t ndim)
         json_array_append_new(array, json_integer(shape[d]));
     return array;
 }
+
+void print_names(const char *title, char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char *name = escape_text(names[i]);
+        printf("%s%s", i ? ", " : title, name);
+        free(name);
+    }
+    if (count)
+        printf("\n");
+}
+
+json_t *names_json(char *const *names, size_t count)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_text(names[i]));
+    return list;
+}

@@ -49,6 +49,11 @@ void table_print(table *t, int indent);
 /* A JSON string; bytes that are not UTF-8 (a path may have them) become U+FFFD. */
 json_t *json_text(const char *text);
 
+/* "TITLEa, b, c" on a line; nothing without names. */
+void print_names(const char *title, char *const *names, size_t count);
+
+json_t *names_json(char *const *names, size_t count);
+
 json_t *json_shape(const int64_t *shape, int32_t ndim);
 
 #endif

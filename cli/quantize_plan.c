@@ -53,8 +53,14 @@ static planned plan_tensor(const entry *e, quantize_request *request)
     p.module = must_format("%.*s", (int)stem, tensor->name);
     bool excluded = matches(&request->excludes, tensor->name, p.module);
     bool included = !request->includes.count || matches(&request->includes, tensor->name, p.module);
-    p.reason = unfit(tensor, request->options.group_size);
-    p.is_module = is_floating(tensor->dtype) && has_suffix(tensor->name, weight_suffix) && tensor->ndim >= 2;
+    if (!request->options.mode)
+        p.reason = must_format("nothing is quantized");
+    else if (e->stays_dense)
+        p.reason = must_format("the model has no quantized form of it");
+    else
+        p.reason = unfit(tensor, request->options.group_size);
+    p.is_module = request->options.mode && !e->stays_dense && is_floating(tensor->dtype) &&
+                  has_suffix(tensor->name, weight_suffix) && tensor->ndim >= 2;
     if (!p.reason && excluded)
         p.reason = must_format("--exclude");
     else if (!p.reason && !included)
@@ -74,6 +80,8 @@ static int plan_outputs(planned *p, const quantize_request *request)
 
     gmm_tensor_array(&p->source->tensor, &w);
     w.dtype = p->dtype;
+    if (!w.data) /* it is made later, and not read here */
+        w.data = p;
     gmm_status status = gmm_quantize_spec(&w, &request->options, &packed, &scales, &biases);
     if (status)
         return complain_status(status);
@@ -103,12 +111,12 @@ static int check_checkpoint(const checkpoint *c)
         refuse("%s", c->problems[0]);
         return refuse("refused: the tensors are in doubt; 'gathermm inspect %s' lists every problem", c->path);
     }
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = 0; i < c->count && !c->maker; i++)
         if (quantized_module_of(c, &c->entries[i], &module)) {
             free(module.name);
             return refuse("'%s' is quantized already: U32, with .scales beside it", c->entries[i].tensor.name);
         }
-    if (c->is_directory && quantization_entry(c->config))
+    if (c->is_directory && !c->maker && quantization_entry(c->config))
         return refuse("%s/" CONFIG_NAME " has a quantization entry already", c->path);
     return EXIT_FINE;
 }
@@ -153,7 +161,7 @@ int quantize_plan_make(const checkpoint *c, quantize_request *request, quantize_
         warn_unmatched(&request->includes, "--include");
         warn_unmatched(&request->excludes, "--exclude");
     }
-    if (!status && !plan->quantized)
+    if (!status && request->options.mode && !plan->quantized)
         status = refuse("%s: no tensor to quantize: it takes a floating .weight of rank 2 or more, not left out by "
                         "--include or --exclude, with a last axis that is a multiple of the group size",
                         c->path);
@@ -196,9 +204,27 @@ static json_t *sorted(json_t *object)
 
 json_t *quantize_config(const checkpoint *c, const quantize_request *request, const quantize_plan *plan)
 {
-    json_t *quantization = json_pack("{s:i, s:i, s:s}", "group_size", request->options.group_size, "bits",
-                                     request->options.bits, "mode", request->options.mode);
-    json_t *config = c->config ? json_copy(c->config) : json_object();
+    json_t *quantization, *config = c->config ? json_copy(c->config) : json_object();
+    const char *module;
+    json_t *packed;
+
+    if (request->options.mode)
+        quantization = json_pack("{s:i, s:i, s:s}", "group_size", request->options.group_size, "bits",
+                                 request->options.bits, "mode", request->options.mode);
+    else /* that of the first module, if there is one: most have it */
+        quantization = json_deep_copy(json_object_iter_value(json_object_iter(c->packed)));
+    json_t *general = json_copy(quantization);
+    json_object_foreach(c->packed, module, packed)
+    {
+        if (!json_equal(packed, general))
+            json_object_set(quantization, module, packed);
+    }
+    json_decref(general);
+    if (!quantization) {
+        json_t *plain = sorted(config);
+        json_decref(config);
+        return plain;
+    }
 
     for (size_t i = 0; i < plan->count; i++)
         if (plan->tensors[i].is_module && !plan->tensors[i].quantize)
@@ -228,6 +254,8 @@ json_t *quantize_index(const checkpoint *c, const quantize_request *request, con
     }
     json_t *index = json_pack("{s:{s:I, s:I}, s:o}", "metadata", "total_size", (json_int_t)plan->bytes_after,
                               "total_parameters", (json_int_t)plan->parameters, "weight_map", sorted(map));
+    if (c->packed) /* whose words are no parameters */
+        json_object_del(json_object_get(index, "metadata"), "total_parameters");
     json_decref(map);
     return index;
 }

@@ -18,12 +18,13 @@ typedef struct pattern_list {
 
 typedef struct quantize_request {
     const char *in, *out;
-    gmm_quantize_options options; /* mode, bits and group_size filled in */
+    gmm_quantize_options options; /* mode, bits and group_size filled in; no mode: nothing is quantized */
     bool has_biases;
     pattern_list includes, excludes;
     bool casts; /* was --dtype given? */
     gmm_dtype cast_dtype;
     int32_t threads;
+    bool replaces; /* a folder at `out` gives way */
     bool json, quiet, dry_run;
 } quantize_request;
 

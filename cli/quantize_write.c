@@ -36,7 +36,10 @@ typedef struct writing {
     gmm_context *context;
     gmm_safetensors *source; /* the shard at hand, in a mapping of its own; NULL: to be opened */
     size_t source_read_bytes;
+    char *made; /* the piece at hand, of tensors that no file has */
+    size_t made_bytes;
     gmm_safetensors_writer *file;
+    FILE *written; /* comparing: a file that is read back; else NULL */
     progress bar;
     size_t overflows;
 } writing;
@@ -61,6 +64,14 @@ static int read_source(writing *w, const planned *p, size_t offset, size_t size_
     const char *path = w->c->shards[p->source->shard].path;
     gmm_tensor tensor;
 
+    if (w->c->maker) {
+        if (w->made_bytes < size_bytes) {
+            w->made = must_grow(w->made, size_bytes, 1);
+            w->made_bytes = size_bytes;
+        }
+        *data = w->made;
+        return w->c->maker->make(w->c->maker->user, (size_t)(p->source - w->c->entries), offset, size_bytes, w->made);
+    }
     if (w->source_read_bytes >= MAPPED_BYTES)
         close_source(w);
     gmm_status status = w->source ? GMM_OK : gmm_safetensors_open(path, &w->source);
@@ -76,8 +87,26 @@ static int read_source(writing *w, const planned *p, size_t offset, size_t size_
     return EXIT_FINE;
 }
 
+/* Do the next bytes of the file that is read back agree? */
+static int compare(writing *w, const char *data, size_t size_bytes)
+{
+    char buffer[1 << 14];
+
+    for (size_t done = 0; done < size_bytes; done += sizeof buffer) {
+        size_t count = size_bytes - done < sizeof buffer ? size_bytes - done : sizeof buffer;
+        if (fread(buffer, 1, count, w->written) != count || memcmp(buffer, data + done, count)) {
+            complain("%s: what was written is not what is read back", w->request->out);
+            return EXIT_COULD_NOT_RUN;
+        }
+    }
+    return EXIT_FINE;
+}
+
+/* Write, or compare with what was written. */
 static int append(writing *w, const void *data, size_t size_bytes)
 {
+    if (w->written)
+        return compare(w, data, size_bytes);
     gmm_status status = gmm_safetensors_append(w->file, data, size_bytes);
 
     return status ? complain_status(status) : EXIT_FINE;
@@ -92,18 +121,27 @@ static const void *cast_piece(writing *w, const planned *p, const char *from, si
     return buffer;
 }
 
+/* At most `count` elements, but at least a row. */
+static size_t whole_rows(size_t count, size_t row)
+{
+    if (row == 0)
+        return count;
+    return count < row ? row : count / row * row;
+}
+
 static int write_kept(writing *w, const planned *p)
 {
     const gmm_tensor *tensor = &p->source->tensor;
     bool casts = p->dtype != tensor->dtype;
     size_t in_bytes = casts ? element_bytes(tensor->dtype) : 1, out_bytes = casts ? element_bytes(p->dtype) : 1;
-    size_t piece = PIECE_BYTES / in_bytes, total = tensor->size_bytes / in_bytes;
+    size_t total = tensor->size_bytes / in_bytes, row = p->source->row_bytes / in_bytes;
+    size_t piece = whole_rows(PIECE_BYTES / in_bytes, row);
     void *buffer = casts ? must_allocate(piece < total ? piece : total, out_bytes) : NULL;
     int status = EXIT_FINE;
 
     for (size_t done = 0; !status && done < total; done += piece) {
         size_t count = total - done < piece ? total - done : piece;
-        const char *from;
+        const char *from = NULL;
         status = read_source(w, p, done * in_bytes, count * in_bytes, &from);
         if (!status)
             status = append(w, cast_piece(w, p, from, count, buffer), count * out_bytes);
@@ -128,7 +166,7 @@ static int quantize_rows(writing *w, const planned *p, parts *out, int64_t first
     const gmm_tensor *tensor = &p->source->tensor;
     int64_t columns = tensor->shape[tensor->ndim - 1];
     size_t row_bytes = (size_t)columns * element_bytes(tensor->dtype);
-    const char *from;
+    const char *from = NULL;
     int found = read_source(w, p, (size_t)first * row_bytes, (size_t)rows * row_bytes, &from);
     if (found)
         return found;
@@ -242,7 +280,7 @@ static gmm_status create_file(writing *w, const quantize_plan *plan, size_t s, c
     size_t count = 1;
 
     metadata[0] = "format";
-    metadata[1] = "mlx";
+    metadata[1] = w->c->metadata_format ? w->c->metadata_format : "mlx";
     if (!w->c->is_directory) {
         json_t *config = quantize_config(w->c, w->request, plan);
         quantization = json_print_text(json_object_get(config, "quantization"), 0);
@@ -251,7 +289,7 @@ static gmm_status create_file(writing *w, const quantize_plan *plan, size_t s, c
         metadata[3] = quantization ? quantization : "";
         count++;
     }
-    for (size_t i = 0; gmm_safetensors_metadata_at(w->c->shards[s].file, i, &key, &value); i++) {
+    for (size_t i = 0; !w->c->maker && gmm_safetensors_metadata_at(w->c->shards[s].file, i, &key, &value); i++) {
         if (!strcmp(key, "format") || (quantization && !strcmp(key, "quantization")))
             continue;
         metadata = must_grow(metadata, 2 * (count + 1), sizeof *metadata);
@@ -262,6 +300,17 @@ static gmm_status create_file(writing *w, const quantize_plan *plan, size_t s, c
     gmm_status status = gmm_safetensors_create(path, list->tensors, list->count, metadata, count, &w->file);
     free(metadata);
     free(quantization);
+    return status;
+}
+
+static int write_tensors(writing *w, const quantize_plan *plan, size_t s)
+{
+    int status = EXIT_FINE;
+
+    for (size_t i = 0; !status && i < plan->count; i++)
+        if (plan->tensors[i].source->shard == s)
+            status =
+                plan->tensors[i].quantize ? write_quantized(w, &plan->tensors[i]) : write_kept(w, &plan->tensors[i]);
     return status;
 }
 
@@ -276,10 +325,7 @@ static int write_shard(writing *w, const quantize_plan *plan, size_t s)
     free(path);
     if (created)
         return status;
-    for (size_t i = 0; !status && i < plan->count; i++)
-        if (plan->tensors[i].source->shard == s)
-            status =
-                plan->tensors[i].quantize ? write_quantized(w, &plan->tensors[i]) : write_kept(w, &plan->tensors[i]);
+    status = write_tensors(w, plan, s);
     close_source(w);
     if (status)
         gmm_safetensors_abandon(w->file);
@@ -287,6 +333,29 @@ static int write_shard(writing *w, const quantize_plan *plan, size_t s)
         gmm_status finished = gmm_safetensors_finish(w->file);
         status = finished ? complain_status(finished) : EXIT_FINE;
     }
+    return status;
+}
+
+/* Make the data of a shard again and compare them with the file: all that follows its header. */
+static int compare_shard(writing *w, const quantize_plan *plan, size_t s)
+{
+    char *path = join_path(work_path(), w->c->shards[s].name);
+    struct stat info;
+    uint64_t data_bytes = 0;
+    int status = EXIT_COULD_NOT_RUN;
+
+    for (size_t i = 0; i < plan->count; i++)
+        data_bytes += plan->tensors[i].source->shard == s ? plan->tensors[i].out_bytes : 0;
+    w->written = fopen(path, "rb");
+    if (w->written && fstat(fileno(w->written), &info) == 0 && (uint64_t)info.st_size > data_bytes &&
+        fseeko(w->written, info.st_size - (off_t)data_bytes, SEEK_SET) == 0)
+        status = write_tensors(w, plan, s);
+    else
+        complain("%s: cannot be read back: %s", path, w->written ? "wrong size" : strerror(errno));
+    if (w->written)
+        fclose(w->written);
+    w->written = NULL;
+    free(path);
     return status;
 }
 
@@ -303,6 +372,8 @@ static bool replaced(const checkpoint *c, const char *name)
     for (size_t s = 0; s < c->shard_count; s++)
         if (!strcmp(c->shards[s].name, name))
             return true;
+    if (c->origin)
+        return replaced(c->origin, name);
     return !strcmp(name, CONFIG_NAME) || !strcmp(name, INDEX_NAME);
 }
 
@@ -428,10 +499,15 @@ static int write_all(writing *w, const quantize_plan *plan, quantize_outcome *ou
         if (!status)
             status = copy_files(w->c, outcome);
     }
+    if (w->c->maker && (request->options.mode || request->casts))
+        for (size_t s = 0; !status && s < w->c->shard_count; s++)
+            status = compare_shard(w, plan, s);
+    if (!status && w->c->maker)
+        status = w->c->maker->check(w->c->maker->user, work_path(), &w->bar);
     if (!status && stop_signal())
         status = STOPPED;
     if (!status)
-        status = w->c->is_directory ? work_publish_directory(request->out)
+        status = w->c->is_directory ? work_publish_directory(request->out, request->replaces)
                                     : work_publish_file(w->c->shards[0].name, request->out);
     return status;
 }
@@ -448,11 +524,13 @@ int quantize_write(const checkpoint *c, const quantize_request *request, const q
         return complain_status(created);
     int status = work_begin(request->out);
     if (!status) {
-        progress_start(&w.bar, plan->bytes_before, NULL, request->quiet);
+        /* What is made is made twice: once to compare. */
+        progress_start(&w.bar, plan->bytes_before * (c->maker ? 2 : 1), NULL, request->quiet);
         status = write_all(&w, plan, outcome);
         progress_end(&w.bar);
     }
     gmm_context_destroy(w.context);
+    free(w.made);
     work_remove();
     if (status && stop_signal()) {
         complain("stopped by a signal; nothing is left at %s", request->out);

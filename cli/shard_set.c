@@ -152,6 +152,12 @@ static int scan_directory(checkpoint *c)
     return EXIT_COULD_NOT_RUN;
 }
 
+void checkpoint_sort_names(checkpoint *c)
+{
+    if (c->count)
+        qsort(c->by_name, c->count, sizeof *c->by_name, by_tensor_name);
+}
+
 static int open_shards(checkpoint *c)
 {
     for (size_t s = 0; s < c->shard_count; s++) {
@@ -169,7 +175,7 @@ static int open_shards(checkpoint *c)
             c->by_name[e] = &c->entries[e];
             e++;
         }
-    qsort(c->by_name, c->count, sizeof *c->by_name, by_tensor_name);
+    checkpoint_sort_names(c);
     for (size_t i = 1; i < c->count; i++)
         if (!strcmp(c->by_name[i - 1]->tensor.name, c->by_name[i]->tensor.name))
             checkpoint_problem(c, must_format("'%s' is in %s and in %s", c->by_name[i]->tensor.name,
@@ -316,6 +322,7 @@ void checkpoint_close(checkpoint *c)
     free(c->directory);
     free(c->path);
     json_decref(c->config);
+    json_decref(c->packed);
     *c = (checkpoint){0};
 }
 

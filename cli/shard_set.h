@@ -21,7 +21,21 @@ typedef struct shard {
 typedef struct entry {
     gmm_tensor tensor;
     size_t shard;
+    size_t row_bytes; /* pieces of its data are whole rows; 0: of any size */
+    bool stays_dense; /* the model has no quantized form of it */
 } entry;
+
+struct progress;
+
+/* Tensors that no file has as they are: where their bytes come from. */
+typedef struct tensor_maker {
+    void *user;
+    /* Whole rows of entry number `index`. EXIT_FINE, or another exit status after a complaint. */
+    int (*make)(void *user, size_t index, size_t offset, size_t size_bytes, void *out);
+    /* Look at what was written to the folder, before it appears under its name; the same statuses. Reads as many bytes
+     * as were made, and counts them. */
+    int (*check)(void *user, const char *folder, struct progress *bar);
+} tensor_maker;
 
 typedef struct checkpoint {
     char *path;        /* as given, without final slashes */
@@ -33,8 +47,12 @@ typedef struct checkpoint {
     entry *entries; /* shard after shard, in the order of their data */
     size_t count;
     const entry **by_name;
-    json_t *config;  /* config.json of the directory, or what stands for it in a file's metadata; NULL: none */
-    char **problems; /* what disagrees between shards, or between them and the index */
+    json_t *config; /* config.json of the directory, or what stands for it in a file's metadata; NULL: none */
+    const struct checkpoint *origin; /* of tensors that are made: what they are made from; else NULL */
+    const tensor_maker *maker;       /* with origin */
+    const char *metadata_format;     /* what files written from it say as "format"; NULL: mlx */
+    json_t *packed;                  /* modules that are quantized already, and stay so: their entries; may be NULL */
+    char **problems;                 /* what disagrees between shards, or between them and the index */
     size_t problem_count;
 } checkpoint;
 
@@ -44,6 +62,9 @@ typedef struct checkpoint {
 int checkpoint_open(const char *path, checkpoint *c);
 
 void checkpoint_close(checkpoint *c);
+
+/* Put by_name in order. */
+void checkpoint_sort_names(checkpoint *c);
 
 /* The tensor named `stem` with `suffix` appended; NULL if there is none. */
 const entry *checkpoint_find(const checkpoint *c, const char *stem, const char *suffix);

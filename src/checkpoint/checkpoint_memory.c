@@ -30,6 +30,13 @@ static void advise(void *user, const void *data, size_t size_bytes)
         (void)madvise((void *)begin, (uintptr_t)data + size_bytes - begin, a->advice);
 }
 
+void gmm_memory_drop(const void *data, size_t size_bytes)
+{
+    advising a = {(size_t)sysconf(_SC_PAGESIZE), MADV_DONTNEED};
+
+    advise(&a, data, size_bytes);
+}
+
 static void each_part(gmm_layer_record *record, int64_t expert, gmm_visit_bytes *visit, void *user)
 {
     gmm_source *source;

@@ -20,4 +20,7 @@ bool gmm_record_source(gmm_layer_record *record, size_t i, gmm_source **source, 
 /* GMM_OK or GMM_ERR_ARGUMENT: is there a layer i? */
 gmm_status gmm_checkpoint_check_layer(const gmm_checkpoint *checkpoint, size_t i);
 
+/* These bytes of a mapped file are not needed any more. Advice only. */
+void gmm_memory_drop(const void *data, size_t size_bytes);
+
 #endif

@@ -88,3 +88,14 @@ gmm_status gmm_family_shared(const gmm_finder *finder, const char *prefix, int64
         status = gmm_find_module(finder, 0, hidden, intermediate, &shared->down, "%sdown_proj", prefix);
     return status;
 }
+
+const char *gmm_family_prefix(int64_t number, const char *block, char *text, size_t text_size)
+{
+    snprintf(text, text_size, "model.layers.%" PRId64 ".%s", number, block);
+    return text;
+}
+
+bool gmm_family_tied_head(const gmm_config *config, const char *name)
+{
+    return strcmp(name, "lm_head.weight") == 0 && json_is_true(json_object_get(config->root, "tie_word_embeddings"));
+}

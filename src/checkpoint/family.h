@@ -21,6 +21,16 @@ typedef struct gmm_layer_record {
     const gmm_tensor *correction;
 } gmm_layer_record;
 
+struct gmm_conversion;
+
+/* Names of experts' modules after "model.layers.N.". */
+typedef struct gmm_expert_names {
+    const char *block;     /* "mlp." */
+    const char *mlx;       /* the stacks are BLOCK + mlx + {gate,up,down}_proj */
+    const char *const *hf; /* gate, up, down: the experts are BLOCK + "experts.E." + hf[i]. NULL: gpt-oss's
+                              experts.gate_up_proj, rows of gate and up in turn, and experts.down_proj */
+} gmm_expert_names;
+
 typedef struct gmm_family {
     const char *name;   /* model_type of config.json; of GGUF files, general.architecture */
     const char *family; /* of GGUF files: the family that it is; else NULL */
@@ -33,6 +43,18 @@ typedef struct gmm_family {
 
     /* Find the tensors of a layer that does. */
     gmm_status (*find)(const gmm_finder *finder, gmm_layer_record *record);
+
+    /* For conversion, which writes what `find` reads: the names of experts in both layouts. */
+    gmm_expert_names names;
+
+    /* Is the router no module that mlx-lm quantizes? */
+    bool router_stays_dense;
+
+    /* What else than experts has another form in the other layout. NULL: nothing. */
+    gmm_status (*convert)(struct gmm_conversion *conversion);
+
+    /* Does mlx-lm leave this tensor out? NULL: none. */
+    bool (*left_out)(const gmm_config *config, const char *name);
 } gmm_family;
 
 /* Every family, NULL at the end; built from family_list.h. */
@@ -55,6 +77,15 @@ gmm_status gmm_family_activation(const gmm_config *config, gmm_checkpoint_layer 
  * (hf), or BLOCK.switch_mlp.{gate,up,down}_proj (mlx), by what there is. `names` are hf's for gate, up, down. */
 gmm_status gmm_family_experts(const gmm_finder *finder, const char *block, const char *const names[3],
                               gmm_layer_record *record);
+
+/* The `convert` of families with latent attention (conversion_mla.c). */
+gmm_status gmm_conversion_mla(struct gmm_conversion *conversion);
+
+/* "model.layers.N." + block into `text`; returns it. */
+const char *gmm_family_prefix(int64_t number, const char *block, char *text, size_t text_size);
+
+/* A `left_out`: lm_head where it is embed_tokens. */
+bool gmm_family_tied_head(const gmm_config *config, const char *name);
 
 /* PREFIX{gate,up,down}_proj, one matrix each. */
 gmm_status gmm_family_shared(const gmm_finder *finder, const char *prefix, int64_t intermediate,

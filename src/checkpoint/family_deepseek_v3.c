@@ -61,9 +61,10 @@ static gmm_status has_experts(const gmm_config *config, int64_t number, bool *ha
     return status;
 }
 
+static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
+
 static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
 {
-    static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
     const gmm_checkpoint_layer *layer = &record->layer;
     char name[120];
     gmm_status status;
@@ -78,9 +79,25 @@ static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
     return gmm_family_shared(finder, name, layer->shared_intermediate, record);
 }
 
+/* Layers past the last are for multi-token prediction; and tables of rotary embeddings. */
+static bool left_out(const gmm_config *config, const char *name)
+{
+    long long number;
+    int64_t layers = INT64_MAX;
+
+    (void)gmm_config_optional(config, "num_hidden_layers", 1, GMM_CONFIG_MAX_LAYERS, &layers);
+    if (strstr(name, "rotary_emb.inv_freq"))
+        return true;
+    return sscanf(name, "model.layers.%lld.", &number) == 1 && number >= layers;
+}
+
 const gmm_family gmm_family_deepseek_v3 = {
     .name = "deepseek_v3",
     .read = read,
     .has_experts = has_experts,
     .find = find,
+    .names = {.block = "mlp.", .mlx = "switch_mlp.", .hf = names},
+    .router_stays_dense = true,
+    .convert = gmm_conversion_mla,
+    .left_out = left_out,
 };

@@ -64,4 +64,5 @@ const gmm_family gmm_family_gpt_oss = {
     .read = read,
     .has_experts = NULL,
     .find = find,
+    .names = {.block = "mlp.", .mlx = "experts.", .hf = NULL},
 };

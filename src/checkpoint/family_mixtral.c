@@ -10,10 +10,10 @@ static gmm_status read(const gmm_config *config, gmm_checkpoint_layer *layer)
     return status == GMM_OK ? gmm_family_activation(config, layer) : status;
 }
 
+static const char *const names[] = {"w1", "w3", "w2"};
+
 static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
 {
-    static const char *const names[] = {"w1", "w3", "w2"};
-
     return gmm_family_experts(finder, "block_sparse_moe", names, record);
 }
 
@@ -21,4 +21,6 @@ const gmm_family gmm_family_mixtral = {
     .name = "mixtral",
     .read = read,
     .find = find,
+    .names = {.block = "block_sparse_moe.", .mlx = "switch_mlp.", .hf = names},
+    .left_out = gmm_family_tied_head,
 };

@@ -25,10 +25,10 @@ static gmm_status has_experts(const gmm_config *config, int64_t number, bool *ha
     return status;
 }
 
+static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
+
 static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
 {
-    static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
-
     return gmm_family_experts(finder, "mlp", names, record);
 }
 
@@ -37,4 +37,6 @@ const gmm_family gmm_family_qwen3_moe = {
     .read = read,
     .has_experts = has_experts,
     .find = find,
+    .names = {.block = "mlp.", .mlx = "switch_mlp.", .hf = names},
+    .left_out = gmm_family_tied_head,
 };

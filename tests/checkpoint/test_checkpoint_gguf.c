@@ -8,6 +8,7 @@
 #include "checkpoint_moe.h"
 #include "checkpoint_reference.h"
 #include "cmocka_test.h"
+#include "gathermm/conversion.h"
 
 /* What make_gguf_models.py puts into a model. */
 typedef struct expected {
@@ -207,11 +208,25 @@ static void describes_files(void **state)
     gmm_checkpoint_close(checkpoint);
 }
 
+static void converts_none(void **state)
+{
+    const gmm_conversion_options options = {.size = sizeof options, .layout = "mlx"};
+    gmm_checkpoint *checkpoint = open_model(GGUF_MODELS "/llama_q4.gguf");
+    gmm_conversion *conversion = NULL;
+
+    (void)state;
+    assert_int_equal(gmm_conversion_create(checkpoint, &options, &conversion), GMM_ERR_ARGUMENT);
+    assert_string_equal(gmm_error_detail(), GGUF_MODELS "/llama_q4.gguf: GGUF files are not converted");
+    assert_null(conversion);
+    gmm_checkpoint_close(checkpoint);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_model),
         cmocka_unit_test(describes_files),
+        cmocka_unit_test(converts_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,11 @@ offer bench --activations ''
 offer bench --layout ''
 offer bench --tokens ''
 offer bench --json ro
+offer convert --
+offer convert in out --to ''
+offer convert in out --quantize mx
+offer convert in out --shard-size ''
+offer convert mod
 offer info --
 offer info --cpu-mask al
 offer inspect --

@@ -1,4 +1,7 @@
-"""progress_check.py - run `gathermm quantize` with a terminal as its stderr and judge what it draws."""
+"""progress_check.py - run a command with a terminal as its stderr and judge what it draws.
+
+usage: progress_check.py COMMAND IN OPTION...
+"""
 # SPDX-License-Identifier: MIT
 import fcntl
 import os
@@ -6,7 +9,10 @@ import pty
 import re
 import struct
 import subprocess
+import sys
 import termios
+
+COMMAND, SOURCE, OPTIONS = sys.argv[1], sys.argv[2], sys.argv[3:]
 
 
 def draw(columns, *options, term="xterm"):
@@ -14,7 +20,7 @@ def draw(columns, *options, term="xterm"):
     out = f"out{columns}{len(options)}{term}"
     main, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with subprocess.Popen(["gathermm", "quantize", "in.safetensors", out, "--mode", "affine", *options],
+    with subprocess.Popen(["gathermm", COMMAND, SOURCE, out, *OPTIONS, *options],
                           stdout=subprocess.PIPE, stderr=terminal, env={**os.environ, "TERM": term}) as process:
         os.close(terminal)
         drawn = b""
@@ -39,5 +45,5 @@ for columns in (40, 80, 200):
     print(" ", re.sub(r"  \d+:\d\d left", "", bars[-1]).rstrip())
 print("quiet:", repr(draw(81, "--quiet")))
 print("dumb:", repr(draw(81, term="dumb")))
-piped = ["gathermm", "quantize", "in.safetensors", "piped", "--mode", "affine"]
+piped = ["gathermm", COMMAND, SOURCE, "piped", *OPTIONS]
 print("pipe:", repr(subprocess.run(piped, check=True, capture_output=True).stderr))

@@ -3,17 +3,9 @@
 import glob
 import json
 import os
-import struct
 import sys
 
-from tensor_files import half_value, read, words
-
-
-def values(dtype, data):
-    """Floating numbers of bytes."""
-    if dtype == "F32":
-        return struct.unpack(f"<{len(data) // 4}f", data)
-    return [half_value(dtype, code) for code in struct.unpack(f"<{len(data) // 2}H", data)]
+from tensor_files import read, values, words
 
 
 def load(folder):

@@ -3,4 +3,4 @@
 # SPDX-License-Identifier: MIT
 exec 2>&1
 cp "$ROOT/examples/tinymoe/model.safetensors" in.safetensors
-python3 "$TESTS/progress_check.py"
+python3 "$TESTS/progress_check.py" quantize in.safetensors --mode affine

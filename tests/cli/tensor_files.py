@@ -117,6 +117,13 @@ def half_value(dtype, code):
     return struct.unpack("<f", struct.pack("<HH", 0, code))[0]
 
 
+def values(dtype, data):
+    """Floating numbers of bytes."""
+    if dtype == "F32":
+        return struct.unpack(f"<{len(data) // 4}f", data)
+    return [half_value(dtype, code) for code in struct.unpack(f"<{len(data) // 2}H", data)]
+
+
 def words(data):
     """Little-endian 32-bit words."""
     out = array.array("I", data)

@@ -15,7 +15,7 @@ try
 try --help
 try -h
 try help
-for name in audit bench guard info inspect moe quantize replay; do
+for name in audit bench convert guard info inspect moe quantize replay; do
     gathermm help $name >help.txt
     gathermm $name --help >long.txt
     gathermm $name -h | diff - help.txt && diff long.txt help.txt && echo "$name: three ways to the same help"
@@ -52,6 +52,8 @@ try quantize in out --mode affine --dtype f64
 try quantize in out --mode affine --threads 0
 try quantize in out --mod affine
 try quantize missing out --mode affine
+try convert
+try convert a b --too mlx
 try audit
 try audit --compare libblas.so.3
 try audit libblas.so.3 --checks stale_outputs
