@@ -19,6 +19,7 @@ int32 tensors.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Callable, Optional, TypeVar
 
 try:
@@ -48,20 +49,22 @@ _BITS = {"affine": 4, "mxfp4": 4, "mxfp8": 8, "nvfp4": 4}
 
 # ---- what operators cannot take ----
 
-_contexts: list[Optional[Context]] = [None]  # operators know a context by its place
-_context_numbers: dict[Any, int] = {}
 
-
-def _context_number(context: Optional[Context]) -> int:
+def _context_text(context: Optional[Context]) -> str:
+    """A context as operators have it."""
     if context is None:
-        return 0
+        return ""
     if not isinstance(context, Context):
         raise TypeError(f"context is a gathermm.Context or None, not {type(context).__name__}")
-    key = (context.threads, context.cpu_mask, context.arithmetic)
-    if key not in _context_numbers:
-        _contexts.append(context)
-        _context_numbers[key] = len(_contexts) - 1
-    return _context_numbers[key]
+    return f"{context.threads} {context.arithmetic} {context.cpu_mask or ''}"
+
+
+@functools.lru_cache(maxsize=None)
+def _context_of(text: str) -> Optional[Context]:
+    if not text:
+        return None
+    threads, arithmetic, cpu_mask = text.split(" ", 2)
+    return Context(int(threads), cpu_mask or None, arithmetic)
 
 
 def _check(**tensors: Any) -> None:
@@ -116,13 +119,13 @@ def _matrices(stack: Any) -> Any:
 # ---- operators ----
 
 
-def _gather_mm(a: Any, b: Any, lhs: Any, rhs: Any, sorted_indices: bool, context: int) -> Any:
+def _gather_mm(a: Any, b: Any, lhs: Any, rhs: Any, sorted_indices: bool, context: str) -> Any:
     return ops.gather_mm(
-        a.detach(), b.detach(), lhs, rhs, sorted_indices=sorted_indices, context=_contexts[context]
+        a.detach(), b.detach(), lhs, rhs, sorted_indices=sorted_indices, context=_context_of(context)
     )
 
 
-def _gather_mm_fake(a: Any, b: Any, lhs: Any, rhs: Any, sorted_indices: bool, context: int) -> Any:
+def _gather_mm_fake(a: Any, b: Any, lhs: Any, rhs: Any, sorted_indices: bool, context: str) -> Any:
     shape = (*_pairs(lhs, rhs, a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
     return a.new_empty(shape, dtype=torch.promote_types(a.dtype, b.dtype))
 
@@ -134,7 +137,7 @@ def _scatter(pieces: Any, left: Any, like: Any) -> Any:
 
 
 def _gather_mm_backward(
-    grad: Any, a: Any, b: Any, lhs: Any, rhs: Any, of_a: bool, of_b: bool, context: int
+    grad: Any, a: Any, b: Any, lhs: Any, rhs: Any, of_a: bool, of_b: bool, context: str
 ) -> tuple[Any, Any]:
     left, right = _indices(lhs, rhs, a.shape[:-2], b.shape[:-2])
     m, k = a.shape[-2:]
@@ -142,7 +145,7 @@ def _gather_mm_backward(
     grad_a = grad_b = grad.new_empty(0)
     if of_a:
         pieces = torch.empty((len(right), m, k), dtype=torch.float32)
-        ops.gather_mm(grad, b_matrices.mT, None, right, context=_contexts[context], out=pieces)
+        ops.gather_mm(grad, b_matrices.mT, None, right, context=_context_of(context), out=pieces)
         grad_a = _scatter(pieces, left, a)
     if of_b:
         total = torch.zeros(b_matrices.shape, dtype=torch.float32)
@@ -150,30 +153,30 @@ def _gather_mm_backward(
         used, counts = torch.unique_consecutive(right[order], return_counts=True)
         for e, chosen in zip(used.tolist(), order.split(counts.tolist())):
             rows, columns = (t.flatten(0, 1) for t in (a_matrices[left[chosen]], grad[chosen]))
-            ops.gather_mm(rows.T, columns, context=_contexts[context], out=total[e])
+            ops.gather_mm(rows.T, columns, context=_context_of(context), out=total[e])
         grad_b = total.to(b.dtype).reshape(b.shape)
     return grad_a, grad_b
 
 
 def _gather_mm_backward_fake(
-    grad: Any, a: Any, b: Any, lhs: Any, rhs: Any, of_a: bool, of_b: bool, context: int
+    grad: Any, a: Any, b: Any, lhs: Any, rhs: Any, of_a: bool, of_b: bool, context: str
 ) -> tuple[Any, Any]:
     return tuple(t.new_empty(t.shape if wanted else (0,)) for t, wanted in ((a, of_a), (b, of_b)))  # type: ignore[return-value, unused-ignore]
 
 
 def _gather_qmm(
     x: Any, w: Any, scales: Any, biases: Any, lhs: Any, rhs: Any, transpose: bool, group_size: Any, bits: Any,
-    mode: str, global_scale: Any, sorted_indices: bool, context: int,
+    mode: str, global_scale: Any, sorted_indices: bool, context: str,
 ) -> Any:  # fmt: skip
     return ops.gather_qmm(
         x.detach(), w, scales, biases, lhs, rhs, transpose, group_size, bits, mode, global_scale,
-        sorted_indices=sorted_indices, context=_contexts[context],
+        sorted_indices=sorted_indices, context=_context_of(context),
     )  # fmt: skip
 
 
 def _gather_qmm_fake(
     x: Any, w: Any, scales: Any, biases: Any, lhs: Any, rhs: Any, transpose: bool, group_size: Any, bits: Any,
-    mode: str, global_scale: Any, sorted_indices: bool, context: int,
+    mode: str, global_scale: Any, sorted_indices: bool, context: str,
 ) -> Any:  # fmt: skip
     columns = w.shape[-2] if transpose else w.shape[-1] * 32 // (bits or _BITS[mode])
     dtype = x.dtype
@@ -184,13 +187,13 @@ def _gather_qmm_fake(
 
 def _gather_qmm_backward(
     grad: Any, x: Any, w: Any, scales: Any, biases: Any, lhs: Any, rhs: Any, transpose: bool, group_size: Any,
-    bits: Any, mode: str, global_scale: Any, context: int,
+    bits: Any, mode: str, global_scale: Any, context: str,
 ) -> Any:  # fmt: skip
     left, right = _indices(lhs, rhs, x.shape[:-2], w.shape[:-2])
     pieces = torch.empty((len(right), *x.shape[-2:]), dtype=torch.float32)
     ops.gather_qmm(
         _matrices(grad), w, scales, biases, None, right, not transpose, group_size, bits,
-        mode, global_scale, context=_contexts[context], out=pieces,
+        mode, global_scale, context=_context_of(context), out=pieces,
     )  # fmt: skip
     return _scatter(pieces, left, x)
 
@@ -201,7 +204,7 @@ def _gather_qmm_backward_fake(grad: Any, x: Any, *rest: Any) -> Any:
 
 def _experts(
     x: Any, ids: Any, weights: Any, first: Any, first_bias: Any, down: Any, down_bias: Any, gated: bool, layout: str,
-    activation: str, alpha: Optional[float], limit: Optional[float], context: int,
+    activation: str, alpha: Optional[float], limit: Optional[float], context: str,
 ) -> Any:  # fmt: skip
     x, first, first_bias, down, down_bias, weights = (
         t if t is None else t.detach() for t in (x, first, first_bias, down, down_bias, weights)
@@ -209,7 +212,7 @@ def _experts(
     projections = {"gate_up" if gated else "up": Projection(first, first_bias), "down": Projection(down, down_bias)}
     return layer.moe(
         x, Experts(**projections, gate_up_layout=layout), ids, weights, activation=activation, alpha=alpha,
-        limit=limit, context=_contexts[context],
+        limit=limit, context=_context_of(context),
     )  # fmt: skip
 
 
@@ -227,25 +230,25 @@ _PACKED = "Tensor w, Tensor scales, Tensor? biases, Tensor? lhs, Tensor? rhs, bo
     "int? bits, str mode, Tensor? global_scale"  # fmt: skip
 _gather_mm_op = _operator(
     "gather_mm", _gather_mm, _gather_mm_fake,
-    "(Tensor a, Tensor b, Tensor? lhs, Tensor? rhs, bool sorted_indices, int context) -> Tensor",
+    "(Tensor a, Tensor b, Tensor? lhs, Tensor? rhs, bool sorted_indices, str context) -> Tensor",
 )  # fmt: skip
 _gather_mm_backward_op = _operator(
     "gather_mm_backward", _gather_mm_backward, _gather_mm_backward_fake,
-    "(Tensor grad, Tensor a, Tensor b, Tensor? lhs, Tensor? rhs, bool of_a, bool of_b, int context)"
+    "(Tensor grad, Tensor a, Tensor b, Tensor? lhs, Tensor? rhs, bool of_a, bool of_b, str context)"
     " -> (Tensor, Tensor)",
 )  # fmt: skip
 _gather_qmm_op = _operator(
     "gather_qmm", _gather_qmm, _gather_qmm_fake,
-    f"(Tensor x, {_PACKED}, bool sorted_indices, int context) -> Tensor",
+    f"(Tensor x, {_PACKED}, bool sorted_indices, str context) -> Tensor",
 )  # fmt: skip
 _gather_qmm_backward_op = _operator(
     "gather_qmm_backward", _gather_qmm_backward, _gather_qmm_backward_fake,
-    f"(Tensor grad, Tensor x, {_PACKED}, int context) -> Tensor",
+    f"(Tensor grad, Tensor x, {_PACKED}, str context) -> Tensor",
 )  # fmt: skip
 _experts_op = _operator(
     "experts", _experts, _experts_fake,
     "(Tensor x, Tensor ids, Tensor weights, Tensor first, Tensor? first_bias, Tensor down, Tensor? down_bias, "
-    "bool gated, str layout, str activation, float? alpha, float? limit, int context) -> Tensor",
+    "bool gated, str layout, str activation, float? alpha, float? limit, str context) -> Tensor",
 )  # fmt: skip
 
 
@@ -299,7 +302,7 @@ def gather_mm(
     row, column = a.dim() == 1, b.dim() == 1
     result = _gather_mm_op(
         a.unsqueeze(0) if row else a, b.unsqueeze(1) if column else b, lhs_indices, rhs_indices, sorted_indices,
-        _context_number(context),
+        _context_text(context),
     )  # fmt: skip
     result = result.squeeze(-1) if column else result
     return result.squeeze(-1 if column else -2) if row else result
@@ -336,7 +339,7 @@ def gather_qmm(
         )  # fmt: skip
     return _gather_qmm_op(
         x, w, scales, biases, lhs_indices, rhs_indices, transpose, group_size, bits, mode, global_scale,
-        sorted_indices, _context_number(context),
+        sorted_indices, _context_text(context),
     )  # fmt: skip
 
 
@@ -381,12 +384,15 @@ def _plain(given: Any, name: str, what: str) -> Any:
             raise ValueError(f'{name} is on "meta", and {what} of such')
         _check(**{name: given})
         _refuse_gradients(what, **{name: given})
-        return _words(given).detach() if given.dtype == torch.int32 and name.endswith("[0]") else given.detach()
+        return given.detach()
     if isinstance(given, (Experts, Projection, Routing)):
         fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
         return dataclasses.replace(given, **{key: _plain(value, key, what) for key, value in fields.items()})
     if isinstance(given, (tuple, list)):
-        return type(given)([_plain(part, f"{name}[{i}]", what) for i, part in enumerate(given)])
+        parts = [_plain(part, f"{name}[{i}]", what) for i, part in enumerate(given)]
+        if isinstance(given, list):
+            return parts
+        return (_words(parts[0]), *parts[1:]) if parts else ()  # packed weights come first in their tuple
     return given
 
 
@@ -481,7 +487,7 @@ def register_experts(name: str = "gathermm", *, context: Optional[Context] = Non
     """
     from transformers.integrations import moe as theirs  # type: ignore[import-not-found, unused-ignore]
 
-    number = _context_number(context)
+    text = _context_text(context)
 
     def forward(self: Any, hidden_states: Any, top_k_index: Any, top_k_weights: Any) -> Any:
         first, down = self.gate_up_proj if self.has_gate else self.up_proj, self.down_proj
@@ -500,7 +506,7 @@ def register_experts(name: str = "gathermm", *, context: Optional[Context] = Non
                 self, hidden_states, ids, top_k_weights, (first, first_bias), (down, down_bias), context
             )
         return _experts_op(
-            hidden_states, ids, top_k_weights, first, first_bias, down, down_bias, **fused, context=number
+            hidden_states, ids, top_k_weights, first, first_bias, down, down_bias, **fused, context=text
         )
 
     theirs.ALL_EXPERTS_FUNCTIONS.register(name, forward)

@@ -188,8 +188,8 @@ def test_compiled_and_meta():
     want = torch.autograd.grad(both(a, b, x), (a, b, x))
     compiled = torch.compile(both, fullgraph=True, backend="aot_eager")
     assert all(map(torch.equal, torch.autograd.grad(compiled(a, b, x), (a, b, x)), want))
-    checks = [(torch.ops.gathermm.gather_mm, (a, b, None, rhs, False, 0)), (torch.ops.gathermm.gather_mm, (a, b, index([0, 1]), rhs[:2], True, 0)),
-              (torch.ops.gathermm.gather_qmm, (x, *parts, None, None, rhs, True, 32, 4, "mxfp4", None, False, 0))]
+    checks = [(torch.ops.gathermm.gather_mm, (a, b, None, rhs, False, "")), (torch.ops.gathermm.gather_mm, (a, b, index([0, 1]), rhs[:2], True, "")),
+              (torch.ops.gathermm.gather_qmm, (x, *parts, None, None, rhs, True, 32, 4, "mxfp4", None, False, "1 f32 "))]
     for op, args in checks:
         torch.library.opcheck(op.default, args)
     on_meta = [t.detach().to("meta") for t in (a, b, x, *parts)]
