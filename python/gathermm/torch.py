@@ -26,6 +26,8 @@ try:
     import torch  # type: ignore[import-not-found, unused-ignore]
 except ImportError as error:
     raise ImportError("gathermm.torch needs PyTorch 2.4 or newer: pip install torch") from error
+if not hasattr(torch.library, "custom_op"):
+    raise ImportError(f"gathermm.torch needs PyTorch 2.4 or newer, for torch.library.custom_op; this is {torch.__version__}")
 
 from . import layer, ops
 from ._core import Context
