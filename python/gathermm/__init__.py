@@ -9,6 +9,7 @@ the other rows of the batch, or on what memory held before.
 
 from ._core import Context
 from ._core import version as __version__
+from .layer import Experts, Projection, Routing, moe, route
 from .ops import (
     dequantize,
     explain,
@@ -23,6 +24,9 @@ from .ops import (
 
 __all__ = [
     "Context",
+    "Experts",
+    "Projection",
+    "Routing",
     "__version__",
     "dequantize",
     "explain",
@@ -30,7 +34,9 @@ __all__ = [
     "gather_mm",
     "gather_qmm",
     "info",
+    "moe",
     "quantize",
     "quantized_matmul",
+    "route",
     "to_fp8",
 ]

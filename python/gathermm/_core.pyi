@@ -70,3 +70,19 @@ def dequantize(
     /,
 ) -> Any: ...
 def fp8(x: Any, dtype: int, out: Any, /) -> Any: ...
+def moe(
+    x: Any,
+    ids: Any,
+    weights: Any,
+    experts: tuple[Any, ...],
+    shared: Optional[tuple[Any, ...]],
+    shared_gate: Any,
+    routing: Optional[tuple[Any, ...]],
+    activation: int,
+    alpha: float,
+    limit: float,
+    context: Optional[Context],
+    out: Any,
+    /,
+) -> Any: ...
+def route(routing: tuple[Any, ...], logits: Any, context: Optional[Context], /) -> tuple[Any, Any]: ...

@@ -13,7 +13,7 @@
 
 static PyObject *numpy_empty, *numpy_asarray;
 static PyObject *name_dlpack, *name_interface, *name_dtype, *name_name;
-static PyObject *dtype_f32, *dtype_f16, *dtype_u32, *dtype_u16, *dtype_u8; /* strings, which NumPy looks up */
+static PyObject *dtype_f32, *dtype_f16, *dtype_u32, *dtype_u16, *dtype_u8, *dtype_i32; /* strings, for NumPy */
 
 bool operand_setup(PyObject *empty, PyObject *asarray)
 {
@@ -30,8 +30,9 @@ bool operand_setup(PyObject *empty, PyObject *asarray)
     dtype_u32 = PyUnicode_InternFromString("u4");
     dtype_u16 = PyUnicode_InternFromString("u2");
     dtype_u8 = PyUnicode_InternFromString("u1");
+    dtype_i32 = PyUnicode_InternFromString("i4");
     return name_dlpack && name_interface && name_dtype && name_name && dtype_f32 && dtype_f16 && dtype_u32 &&
-           dtype_u16 && dtype_u8;
+           dtype_u16 && dtype_u8 && dtype_i32;
 }
 
 /* ---- element types ----------------------------------------------------------------------------------------------- */
@@ -317,6 +318,7 @@ PyObject *operand_new(operand *self, const gmm_array_spec *spec)
                       : spec->dtype == GMM_F16  ? dtype_f16
                       : spec->dtype == GMM_BF16 ? dtype_u16
                       : spec->dtype == GMM_U32  ? dtype_u32
+                      : spec->dtype == GMM_I32  ? dtype_i32
                                                 : dtype_u8;
     self->owner = NULL;
     PyObject *shape = PyTuple_New(spec->ndim);
@@ -371,6 +373,8 @@ static uint8_t dlpack_code_of(gmm_dtype dtype)
         return DLPACK_FLOAT;
     case GMM_BF16:
         return DLPACK_BFLOAT;
+    case GMM_I32:
+        return DLPACK_INT;
     default:
         return DLPACK_UINT;
     }

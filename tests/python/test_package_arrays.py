@@ -247,6 +247,10 @@ def test_the_wheel_alone():
     done = subprocess.run([python, "-c", program], check=True, capture_output=True, text=True, timeout=60, cwd="/")
     version = done.stdout.strip()
     assert version == gathermm.__version__
+    for module, package in (("torch", "PyTorch"), ("plot", "matplotlib")):
+        done = subprocess.run([python, "-c", f"import gathermm.{module}"], capture_output=True, text=True, timeout=60,
+                              cwd="/")
+        assert done.returncode == 1 and f"ImportError: gathermm.{module} needs {package}" in done.stderr
     for command in ([python, "-m", "gathermm"], [str(pathlib.Path(python).parent / "gathermm")]):
         done = subprocess.run([*command, "--version"], check=True, capture_output=True, text=True, timeout=60, cwd="/")
         assert version in done.stdout
