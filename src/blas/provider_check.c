@@ -17,13 +17,14 @@
 #include <string.h>
 
 #include "blas/provider_state.h"
+#include "cpu/dead_stack.h"
 #include "cpu/fp_env.h"
 #include "cpu/registers.h"
 
 enum {
-    STACK_WORDS = 2048, /* 16 KiB: more than libraries' frames, less than hosts' smallest stacks */
-    MARGIN = 16,        /* floats around each operand */
-    GAP = 3,            /* and behind each row, where there are gaps */
+    STACK_FRAMES = 1, /* 16 KiB: more than libraries' frames, less than hosts' smallest stacks */
+    MARGIN = 16,      /* floats around each operand */
+    GAP = 3,          /* and behind each row, where there are gaps */
     SAMPLES = 256,
     MOST_WORK = 1 << 24 /* multiply-adds from which a class is checked with one shape, not two */
 };
@@ -50,17 +51,7 @@ typedef struct operands {
 
 static const uint64_t NAN_DIRT = 0x7FF8F0007FC0F000u; /* NaN as two floats, and as a double */
 
-static void dirty_stack(uint64_t pattern)
-{
-    volatile uint64_t frame[STACK_WORDS];
-
-    for (int i = 0; i < STACK_WORDS; i++)
-        frame[i] = pattern;
-    (void)frame[STACK_WORDS - 1];
-}
-
-/* Through pointers that the compiler must not see through: the frames are to be frames of their own. */
-static void (*volatile stack_filler)(uint64_t) = dirty_stack;
+/* Through a pointer that the compiler must not see through: its frame is to be one of its own, where the dirt is. */
 static void (*volatile caller)(gmm_provider *, const gmm_provider_product *, gmm_provider_layout) = gmm_provider_call;
 
 static uint32_t draw(uint32_t *seed)
@@ -154,7 +145,7 @@ static void make_call(gmm_provider *provider, const trial *t, const operands *o)
     for (int64_t r = 0; r < t->m; r++)
         for (int64_t c = 0; c < t->n; c++)
             o->c.at[r * o->c.ld + c] = t->stale;
-    stack_filler(t->dirt);
+    gmm_dead_stack_fill(t->dirt, STACK_FRAMES);
     gmm_registers_fill(t->dirt);
     caller(provider, &product, (gmm_provider_layout){.lda = o->a.ld, .ldc = o->c.ld});
 }
