@@ -244,8 +244,9 @@ static void draw_places(gmm_blas_call *call, gmm_audit_random *random)
 
     for (int i = 0; i < GMM_BLAS_OPERANDS; i++) {
         bool vector = call->routine->operands[i].form == GMM_FORM_VECTOR;
+        bool fixed = vector && call->routine->operands[i].storage == GMM_STORED_PACKED;
         int64_t which = gmm_audit_below(random, 5), offset = gmm_audit_below(random, 64 / real) * real;
-        call->operands[i].step = vector ? steps[which] : excesses[which];
+        call->operands[i].step = fixed ? 1 : vector ? steps[which] : excesses[which];
         call->operands[i].offset = gmm_audit_below(random, 4) ? offset : 0;
     }
 }

@@ -12,6 +12,7 @@
 #include "blas/call_lines.h"
 #include "blas/call_replay.h"
 #include "blas/call_types.h"
+#include "blas/givens.h"
 #include "blas/repro_text.h"
 
 enum {
@@ -39,7 +40,7 @@ static const char *const head[] = {
 static const char *const body[] = {
     "enum { AS_IT_WAS, ZEROS, ONES, NANS, ALIGNED, ONE_THREAD, TRIALS };",
     "enum { MARGIN = 256, BOUNDARY = 64 };",
-    "static char *block[3], *before[3];",
+    "static char *block[4], *before[4];",
     "",
     "static void fill_pattern(char *at, size_t count)",
     "{",
@@ -128,7 +129,7 @@ static const char *const body[] = {
     "",
     "int main(int argc, char **argv)",
     "{",
-    "    int trial, unread = UNREAD[0] || UNREAD[1] || UNREAD[2], bad = 0;",
+    "    int trial, unread = UNREAD[0] || UNREAD[1] || UNREAD[2] || UNREAD[3], bad = 0;",
     "",
     "    prepare(argc > 1 ? argv[1] : NULL);",
     "    for (trial = AS_IT_WAS; trial < TRIALS; trial++) {",
@@ -268,7 +269,7 @@ static void print_call(FILE *to, const gmm_replay *replay)
     const gmm_blas_call *call = &replay->record.kept.call;
 
     gmm_blas_write_prototype(to, call, replay->record.symbol, false);
-    fprintf(to, "\nstatic char *base[3];\n\nstatic void make_call(double *result)\n{\n");
+    fprintf(to, "\nstatic char *base[4];\n\nstatic void make_call(double *result)\n{\n");
     gmm_blas_write_call(to, call, replay->record.symbol, false, print_argument, call);
     fprintf(to, "    (void)result;\n}\n\n");
 }
@@ -306,7 +307,7 @@ static void print_operands(FILE *to, const gmm_replay *replay)
         return;
     }
     fprintf(to,
-            "static char *loaded[3];\n\nstatic const void *content(int operand)\n{\n    return loaded[operand];\n}\n\n"
+            "static char *loaded[4];\n\nstatic const void *content(int operand)\n{\n    return loaded[operand];\n}\n\n"
             "/* Read the operands from the .gmmcall file. */\nstatic void prepare(const char *path)\n{\n"
             "    static const long at[] = {");
     for (int o = 0; o < count; o++)
@@ -347,20 +348,20 @@ static void print_constants(FILE *to, const gmm_call_record *record)
 
     fprintf(to, "enum { OPERANDS = %d, PARTS = %d, SHOWN_BY = %d };\n", count, gmm_blas_is_complex(call->type) ? 2 : 1,
             (int)record->trial);
-    fprintf(to, "static const size_t BYTES[3] = {");
-    for (int o = 0; o < 3; o++)
+    fprintf(to, "static const size_t BYTES[4] = {");
+    for (int o = 0; o < GMM_BLAS_OPERANDS; o++)
         fprintf(to, "%s%zu", o ? ", " : "", kept->bytes[o]);
-    fprintf(to, "}, OFFSET[3] = {");
-    for (int o = 0; o < 3; o++)
+    fprintf(to, "}, OFFSET[4] = {");
+    for (int o = 0; o < GMM_BLAS_OPERANDS; o++)
         fprintf(to, "%s%" PRId64, o ? ", " : "", call->operands[o].offset);
-    fprintf(to, "};\nstatic const long LINES[3] = {");
-    for (int o = 0; o < 3; o++)
+    fprintf(to, "};\nstatic const long LINES[4] = {");
+    for (int o = 0; o < GMM_BLAS_OPERANDS; o++)
         fprintf(to, "%s%" PRId64, o ? ", " : "", o < count ? gmm_call_line_count(call, o) : 0);
-    fprintf(to, "};\nstatic const int OUTPUT[3] = {");
-    for (int o = 0; o < 3; o++)
+    fprintf(to, "};\nstatic const int OUTPUT[4] = {");
+    for (int o = 0; o < GMM_BLAS_OPERANDS; o++)
         fprintf(to, "%s%d", o ? ", " : "", o < count && gmm_blas_is_output(call, o));
-    fprintf(to, "}, UNREAD[3] = {");
-    for (int o = 0; o < 3; o++)
+    fprintf(to, "}, UNREAD[4] = {");
+    for (int o = 0; o < GMM_BLAS_OPERANDS; o++)
         fprintf(to, "%s%d", o ? ", " : "", o < count && gmm_blas_is_output(call, o) && gmm_audit_is_unread(call, o));
     fprintf(to, "};\nstatic const char *const NAMES[] = {");
     for (int t = 0; t < GMM_TRIALS; t++) {
@@ -383,11 +384,24 @@ static void print_expected(FILE *to, const gmm_call_expected *e, int operand, in
     fprintf(to, "}, %.17g},\n", e->bound);
 }
 
+/* rotg and rotmg are judged by equations of what came out; here it is netlib's choice among what they allow. */
+static void expect_rotation(const gmm_call_view *view, int operand, int64_t row, gmm_call_expected *e)
+{
+    gmm_givens before = gmm_givens_load(view->call, view->before), after;
+
+    gmm_givens_solve(view->call, &before, &after);
+    gmm_givens_expect(view->call, &before, &after, operand, row, e);
+    e->got[0] = e->want[0] = after.operands[operand][row];
+    e->open |= isnan(e->want[0]); /* a parameter that the flag does not ask for */
+    e->bound = gmm_givens_bound(view->call->type, e->want[0]);
+}
+
 static void print_output(FILE *to, const gmm_call_view *view, const gmm_call_record *record, int operand)
 {
     const gmm_blas_call *call = view->call;
     int64_t rows, columns, listed = 0;
     gmm_call_expected e;
+    bool rotation = call->routine->sum == GMM_SUM_ROTG || call->routine->sum == GMM_SUM_ROTMG;
 
     gmm_blas_stored_shape(call, operand, &rows, &columns);
     double count = (double)rows * (double)columns;
@@ -399,7 +413,10 @@ static void print_output(FILE *to, const gmm_call_view *view, const gmm_call_rec
             uint64_t h = gmm_audit_mix((uint64_t)i * 0x9E3779B97F4A7C15u ^ (uint64_t)j);
             if (at < 0 || (!wrong && (double)(h >> 11) * 0x1p-53 >= share))
                 continue;
-            gmm_call_expect(view, operand, i, j, &e);
+            if (rotation)
+                expect_rotation(view, operand, i, &e);
+            else
+                gmm_call_expect(view, operand, i, j, &e);
             print_expected(to, &e, operand, at);
             listed++;
         }

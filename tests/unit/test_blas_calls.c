@@ -135,7 +135,7 @@ static void overlap_is_of_elements(void **state)
 static void finite_is_of_elements(void **state)
 {
     gmm_blas_call c = product(3, 3, 3);
-    const void *before[] = {rooms[0], rooms[1], rooms[2]};
+    const void *before[GMM_BLAS_OPERANDS] = {rooms[0], rooms[1], rooms[2]};
 
     (void)state;
     memset(rooms, 0, sizeof rooms);
