@@ -30,7 +30,8 @@ enum {
     FIRST_OPERANDS = 3,
     VERSION = 1,
     BYTE_ORDER_MARK = 0x01020304,
-    FLAGS = 8 /* type, fortran, row-major, side, uplo, transposes, diag */
+    FLAGS = 8 /* type, fortran (1, and 2 if a complex result goes to an address that comes first), row-major, side,
+                 uplo, transposes, diag */
 };
 
 static const char magic[8] = "GMMCALL";
@@ -105,8 +106,14 @@ static bool write_all(int descriptor, const void *data, size_t bytes)
 static void fill_header(header *h, const gmm_call_record *record)
 {
     const gmm_blas_call *c = &record->kept.call;
-    const char flags[FLAGS] = {c->type, (char)c->fortran, (char)c->row_major, c->side,
-                               c->uplo, c->transpose_a,   c->transpose_b,     c->diag};
+    const char flags[FLAGS] = {c->type,
+                               (char)(c->fortran | c->hidden_result << 1),
+                               (char)c->row_major,
+                               c->side,
+                               c->uplo,
+                               c->transpose_a,
+                               c->transpose_b,
+                               c->diag};
 
     memcpy(h->magic, magic, sizeof magic);
     h->version = VERSION;
@@ -238,6 +245,7 @@ static gmm_status check_call(const char *path, header *h, gmm_call_record *recor
 
     *c = (gmm_blas_call){.type = h->flags[0],
                          .fortran = h->flags[1] != 0,
+                         .hidden_result = (h->flags[1] & 2) != 0,
                          .row_major = h->flags[2] != 0,
                          .side = h->flags[3],
                          .uplo = h->flags[4],
@@ -254,9 +262,9 @@ static gmm_status check_call(const char *path, header *h, gmm_call_record *recor
     for (size_t i = 0; gmm_blas_routine_at(i); i++)
         if (h->routine[sizeof h->routine - 1] == 0 && !strcmp(gmm_blas_routine_at(i)->name, h->routine))
             c->routine = gmm_blas_routine_at(i);
-    if (!c->routine || !c->type || !strchr(c->routine->types, c->type) || (c->fortran && !c->routine->fortran_void) ||
-        c->routine->complex_value)
+    if (!c->routine || !c->type || !strchr(c->routine->types, c->type) || (c->fortran && !c->routine->fortran_void))
         return gmm_fail(GMM_ERR_MALFORMED, "%s: no BLAS routine that is known here", path);
+    c->hidden_result &= c->routine->complex_value && c->fortran;
     /* Flags that the routine does not take are those that a call of it has: the reference looks at them. */
     c->side = gmm_blas_has_argument(c->routine, 's') ? c->side : 'L';
     c->uplo = gmm_blas_has_argument(c->routine, 'u') ? c->uplo : 'U';

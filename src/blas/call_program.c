@@ -268,9 +268,9 @@ static void print_call(FILE *to, const gmm_replay *replay)
 {
     const gmm_blas_call *call = &replay->record.kept.call;
 
-    gmm_blas_write_prototype(to, call, replay->record.symbol, false);
+    gmm_blas_write_prototype(to, call, replay->record.symbol, call->hidden_result);
     fprintf(to, "\nstatic char *base[4];\n\nstatic void make_call(double *result)\n{\n");
-    gmm_blas_write_call(to, call, replay->record.symbol, false, print_argument, call);
+    gmm_blas_write_call(to, call, replay->record.symbol, call->hidden_result, print_argument, call);
     fprintf(to, "    (void)result;\n}\n\n");
 }
 
@@ -460,6 +460,9 @@ static void print_all(FILE *to, const gmm_replay *replay)
     print_block(to, head);
     fprintf(to, "typedef %s integer;\ntypedef %s real;\n\n", kept->integer_bits == 64 ? "int64_t" : "int",
             gmm_blas_real_bytes(kept->call.type) == sizeof(float) ? "float" : "double");
+    if (kept->call.routine->complex_value)
+        fprintf(to, "typedef %s _Complex complex_real;\n\n",
+                gmm_blas_real_bytes(kept->call.type) == sizeof(float) ? "float" : "double");
     print_call(to, replay);
     print_constants(to, &replay->record);
     print_operands(to, replay);

@@ -114,6 +114,8 @@ static void call_in_child(const gmm_replay *replay, const char *name, gmm_trial 
         return;
     }
     kept.integer_bits = library.info.integer_bits;
+    kept.call.hidden_result =
+        kept.call.routine->complex_value && kept.call.fortran && library.complex_return == GMM_COMPLEX_HIDDEN;
     if (trial == GMM_TRIAL_ONE_THREAD && (gmm_blas_get_threads(&library) < 2 || !gmm_blas_set_threads(&library, 1))) {
         a->state = ANSWER_CANNOT;
         return;
