@@ -11,7 +11,7 @@
         ptrdiff_t i = *incx < 0 ? (ptrdiff_t)(1 - *n) * *incx : 0, j = *incy < 0 ? (ptrdiff_t)(1 - *n) * *incy : 0;    \
                                                                                                                        \
         total[0] = total[1] = 0;                                                                                       \
-        for (int k = 0; k < *n - (LOST && *n > 3); k++, i += *incx, j += *incy) {                                                         \
+        for (int k = 0; k < *n - (LOST && *n > 3); k++, i += *incx, j += *incy) {                                      \
             total[0] += x[2 * i] * y[2 * j] - sign x[2 * i + 1] * y[2 * j + 1];                                        \
             total[1] += x[2 * i] * y[2 * j + 1] + sign x[2 * i + 1] * y[2 * j];                                        \
         }                                                                                                              \

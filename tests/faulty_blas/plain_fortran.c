@@ -1,6 +1,7 @@
-/* plain_fortran.c - Fortran names without underscores, as some compilers and vendors write them; ddot loses its last element (LOST).
- * BY_VALUE is what they must not be taken for: a C interface of those names beside Fortran's with underscores. */
+/* plain_fortran.c - Fortran names without underscores, and what must not be taken for them. */
 /* SPDX-License-Identifier: MIT */
+
+/* ddot loses its last element (LOST). BY_VALUE: a C interface of those names, beside Fortran's with underscores. */
 
 /* No test calls these. */
 #define UNUSED(name)                                                                                                   \
