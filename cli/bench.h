@@ -53,9 +53,10 @@ typedef struct bench_request {
     int64_t memory_bytes;
     uint64_t seed;
     const char *cpu_mask;
-    bool plain;    /* weights (K, N), not as checkpoints have them, (N, K) */
-    bool in_cache; /* one stack of experts, always the same matrices */
-    bool prepared; /* weights in the kernels' own order */
+    bool plain;       /* weights (K, N), not as checkpoints have them, (N, K) */
+    bool in_cache;    /* one stack of experts, always the same matrices */
+    bool prepared;    /* weights in the kernels' own order */
+    const char *blas; /* dense f32 rows once more through it; NULL: not */
 } bench_request;
 
 /* Add to a list of the request, each thing once, from "word,word,..." or "all". NULL, or a message about the first word
@@ -184,7 +185,8 @@ typedef struct bench_row {
     double spread; /* between the quartiles, as a share of the median */
     double bytes;  /* weights touched, once each, activations and output; mean of the repetitions */
     double operations;
-    double error; /* of int8 sums: their distance from f32 ones, as a share of those (root mean squares); else 0 */
+    double error;      /* of int8 sums: their distance from f32 ones, as a share of those (root mean squares); else 0 */
+    double blas_ratio; /* the median through --blas over ours; 0: not timed */
     const char *ceiling; /* the one that binds */
     double ceiling_rate, ceiling_share;
 } bench_row;

@@ -41,6 +41,8 @@ void bench_print_row(FILE *to, const bench_row *row)
             row->activations->name, row->mode->name, (int)row->tokens, (int)row->threads,
             bench_time_text(row->median_s, median), row->spread * 100, bench_gbytes_s(row), bench_gflop_s(row), error,
             row->ceiling_share * 100, row->ceiling ? row->ceiling : "");
+    if (row->blas_ratio > 0)
+        fprintf(to, "%-11s %.2f times as long through the BLAS\n", "", row->blas_ratio);
     fflush(to);
 }
 
@@ -73,7 +75,7 @@ json_t *bench_row_json(const bench_row *row)
 
     return json_pack(
         "{s:s, s:I, s:I, s:i, s:i, s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:s, s:o, s:o}",
+        "s:s, s:o, s:o, s:o}",
         "preset", s->name, "k", (json_int_t)s->k, "n", (json_int_t)s->n, "experts", (int)s->experts, "top_k",
         (int)s->top_k, "experts_held", (json_int_t)row->experts_held, "tokens", (int)row->tokens, "format",
         row->format->name, "activations", row->activations->name, "mode", row->mode->name, "weights", row->weights,
@@ -81,7 +83,7 @@ json_t *bench_row_json(const bench_row *row)
         (int)row->repetitions, "median_s", number(row->median_s), "min_s", number(row->min_s), "spread",
         number(row->spread), "gbytes_s", number(bench_gbytes_s(row)), "gflop_s", number(bench_gflop_s(row)), "error",
         number(row->error), "ceiling", row->ceiling ? row->ceiling : "", "ceiling_rate", number(row->ceiling_rate),
-        "ceiling_share", number(row->ceiling_share));
+        "ceiling_share", number(row->ceiling_share), "blas_ratio", number(row->blas_ratio));
 }
 
 void bench_write_json(FILE *to, const bench_row *rows, size_t count)

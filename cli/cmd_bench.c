@@ -28,6 +28,7 @@ enum {
     OPTION_QUICK,
     OPTION_LAYOUT,
     OPTION_PREPARED,
+    OPTION_BLAS,
     OPTION_IN_CACHE,
     OPTION_MEMORY,
     OPTION_SEED,
@@ -50,6 +51,7 @@ static const struct option options[] = {
     {"quick", no_argument, NULL, OPTION_QUICK},
     {"layout", required_argument, NULL, OPTION_LAYOUT},
     {"prepared", no_argument, NULL, OPTION_PREPARED},
+    {"blas", required_argument, NULL, OPTION_BLAS},
     {"in-cache", no_argument, NULL, OPTION_IN_CACHE},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"seed", required_argument, NULL, OPTION_SEED},
@@ -162,6 +164,9 @@ static bool read_option(bench_request *r, bench_outputs *out, bool *quick, int o
         return accept("layout", read_layout(optarg, &r->plain));
     case OPTION_PREPARED:
         r->prepared = true;
+        return true;
+    case OPTION_BLAS:
+        r->blas = optarg;
         return true;
     case OPTION_IN_CACHE:
         r->in_cache = true;
@@ -317,6 +322,7 @@ const command cmd_bench = {
             "  --layout LAYOUT     weights transposed (default), (N, K) as in checkpoints, or\n"
             "                      plain, (K, N)\n"
             "  --prepared          weights prepared, in the order in which kernels read them\n"
+            "  --blas LIB          dense f32 rows once more through this BLAS: times as long\n"
             "  --in-cache          the same experts again and again, from cache if they fit\n"
             "  --memory SIZE       weights take at most this: 512M, 8G (default: half of all)\n"
             "  --seed N            for the choice of experts (default 1)\n"
