@@ -59,6 +59,23 @@ static json_t *run_json(const audit_run *run)
     return object;
 }
 
+/* Of --compare: results within their bounds in both libraries that have other bits. */
+static json_t *differences_json(const audit_session *session)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < session->difference_count; i++) {
+        const gmm_audit_difference *d = &session->differences[i];
+        json_t *entry = json_object();
+        json_object_set_new(entry, "routine", json_text(d->routine));
+        json_object_set_new(entry, "differing", json_integer(d->differing));
+        json_object_set_new(entry, "compared", json_integer(d->compared));
+        json_object_set_new(entry, "call", json_text(d->call));
+        json_array_append_new(list, entry);
+    }
+    return list;
+}
+
 int audit_write_json(const audit_session *session)
 {
     json_t *root = json_object(), *runs = json_array();
@@ -73,6 +90,7 @@ int audit_write_json(const audit_session *session)
     for (size_t i = 0; i < session->run_count; i++)
         json_array_append_new(runs, run_json(&session->runs[i]));
     json_object_set_new(root, "runs", runs);
+    json_object_set_new(root, "differing_bits", session->compared ? differences_json(session) : json_null());
     free(cpu);
     free(system);
     char *text = json_print_text(root, 2);

@@ -172,6 +172,27 @@ static void put_run(FILE *to, const audit_run *run, size_t number)
     free(text);
 }
 
+/* Of --compare. */
+static void put_differences(FILE *to, const audit_session *session)
+{
+    fputs("<h2 id=\"bits\">Other bits</h2>\n", to);
+    if (!session->difference_count) {
+        fputs("<p>All results that are within their bounds in both libraries have the same bits.</p>\n", to);
+        return;
+    }
+    fputs("<table>\n<tr><th>Routine</th><th>Results</th><th>The first call that differs; both are within their "
+          "bounds</th></tr>\n",
+          to);
+    for (size_t i = 0; i < session->difference_count; i++) {
+        const gmm_audit_difference *d = &session->differences[i];
+        fprintf(to, "<tr><td>%s</td><td class=\"n\">%" PRId64 " of %" PRId64 "</td><td><code>", d->routine,
+                d->differing, d->compared);
+        put(to, d->call);
+        fputs("</code></td></tr>\n", to);
+    }
+    fputs("</table>\n", to);
+}
+
 static void put_checks(FILE *to)
 {
     gmm_audit_check check;
@@ -200,6 +221,8 @@ int audit_write_page(const audit_session *session)
     put_summary(file.stream, session);
     for (size_t i = 0; i < session->run_count; i++)
         put_run(file.stream, &session->runs[i], i);
+    if (session->compared)
+        put_differences(file.stream, session);
     put_checks(file.stream);
     fputs("</body>\n</html>\n", file.stream);
     return whole_file_publish(&file);

@@ -263,6 +263,7 @@ void audit_session_free(audit_session *session)
         free(run->kernel);
     }
     free(session->runs);
+    free(session->differences);
 }
 
 /* ---- comparing --------------------------------------------------------------------------------------------------- */
@@ -296,22 +297,27 @@ static size_t print_only(const audit_run *run, const audit_run *other, bool *any
     return counting;
 }
 
-/* Bits of results that are right in both. */
-static int print_bits(const audit_run *a, const audit_run *b, bool *any)
+/* Bits of results that are right in both; kept for the reports. */
+static int print_bits(audit_session *session, bool *any)
 {
+    const gmm_audit *a = session->runs[0].audit, *b = session->runs[1].audit;
     size_t count = 0;
 
-    if (gmm_audit_compare(a->audit, b->audit, NULL, 0, &count))
+    if (gmm_audit_compare(a, b, NULL, 0, &count))
         return complain_status(GMM_ERR_MEMORY);
-    gmm_audit_difference *differences = must_allocate(count + 1, sizeof *differences);
-    gmm_status status = gmm_audit_compare(a->audit, b->audit, differences, count, &count);
-    for (size_t i = 0; i < count && !status; i++)
+    session->differences = must_allocate(count + 1, sizeof *session->differences);
+    gmm_status status = gmm_audit_compare(a, b, session->differences, count, &count);
+    if (status)
+        return complain_status(status);
+    session->compared = true;
+    session->difference_count = count;
+    for (size_t i = 0; i < count; i++)
         printf("  DIFFERS bits: %s, %" PRId64 " of %" PRId64
                " results that are within their bounds in both\n      %s\n",
-               differences[i].routine, differences[i].differing, differences[i].compared, differences[i].call);
-    free(differences);
+               session->differences[i].routine, session->differences[i].differing, session->differences[i].compared,
+               session->differences[i].call);
     *any |= count > 0;
-    return status ? complain_status(status) : EXIT_FINE;
+    return EXIT_FINE;
 }
 
 int audit_session_compare(audit_session *session, char **libraries)
@@ -340,7 +346,7 @@ int audit_session_compare(audit_session *session, char **libraries)
            *b->info.version ? b->info.version : "no version", session->options.seed, session->cases);
     print_only(a, b, &any);
     size_t new_ones = print_only(b, a, &any);
-    status = print_bits(a, b, &any);
+    status = print_bits(session, &any);
     if (!any && !status)
         printf("  no differences\n");
     if (!status)

@@ -33,6 +33,9 @@ typedef struct audit_session {
     /* What came of it. */
     audit_run *runs;
     size_t run_count;
+    bool compared; /* of two: routines whose right results have other bits */
+    gmm_audit_difference *differences;
+    size_t difference_count;
 } audit_session;
 
 /* Run all libraries, each with its own kernels and, if asked for, all others. EXIT_FINE, EXIT_FOUND, or

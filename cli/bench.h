@@ -53,10 +53,11 @@ typedef struct bench_request {
     int64_t memory_bytes;
     uint64_t seed;
     const char *cpu_mask;
-    bool plain;    /* weights (K, N), not as checkpoints have them, (N, K) */
-    bool in_cache; /* one stack of experts, always the same matrices */
-    bool prepared; /* weights in the kernels' own order */
-    bool layers;   /* whole expert layers: K the hidden size, N that of an expert */
+    bool plain;       /* weights (K, N), not as checkpoints have them, (N, K) */
+    bool in_cache;    /* one stack of experts, always the same matrices */
+    bool prepared;    /* weights in the kernels' own order */
+    bool layers;      /* whole expert layers: K the hidden size, N that of an expert */
+    const char *blas; /* dense f32 rows once more through it; NULL: not */
 } bench_request;
 
 enum {
@@ -195,7 +196,8 @@ typedef struct bench_row {
     double error;      /* of int8 sums: their distance from f32 ones, as a share of those (root mean squares); else 0 */
     double products_s; /* of layers: the median of the same from three products */
     double ratio, ratio_spread; /* and of its time over the layer's, pair by pair */
-    const char *ceiling;        /* the one that binds */
+    double blas_ratio; /* the median through --blas over ours; 0: not timed */
+    const char *ceiling; /* the one that binds */
     double ceiling_rate, ceiling_share;
 } bench_row;
 

@@ -50,6 +50,8 @@ void bench_print_row(FILE *to, const bench_row *row)
                 row->ratio_spread * 100);
     fprintf(to, "%7.2f %8.1f %7s %5.1f%% %s\n", bench_gbytes_s(row), bench_gflop_s(row), error,
             row->ceiling_share * 100, row->ceiling ? row->ceiling : "");
+    if (row->blas_ratio > 0)
+        fprintf(to, "%-11s %.2f times as long through the BLAS\n", "", row->blas_ratio);
     fflush(to);
 }
 
@@ -88,7 +90,7 @@ json_t *bench_row_json(const bench_row *row)
     json_t *object = json_pack(
         "{s:s, s:I, s:I, s:i, s:i, s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, "
         "s:o, s:o, s:o, "
-        "s:s, s:o, s:o, s:s}",
+        "s:s, s:o, s:o, s:o, s:s}",
         "preset", s->name, "k", (json_int_t)s->k, "n", (json_int_t)s->n, "experts", (int)s->experts, "top_k",
         (int)s->top_k, "experts_held", (json_int_t)row->experts_held, "tokens", (int)row->tokens, "format",
         row->format->name, "activations", row->activations->name, "mode", row->mode->name, "weights", row->weights,
@@ -96,7 +98,8 @@ json_t *bench_row_json(const bench_row *row)
         (int)row->repetitions, "median_s", number(row->median_s), "min_s", number(row->min_s), "spread",
         number(row->spread), "gbytes_s", number(bench_gbytes_s(row)), "gflop_s", number(bench_gflop_s(row)), "error",
         number(row->error), "ceiling", row->ceiling ? row->ceiling : "", "ceiling_rate", number(row->ceiling_rate),
-        "ceiling_share", number(row->ceiling_share), "work", bench_work(row));
+        "ceiling_share", number(row->ceiling_share), "blas_ratio", number(row->blas_ratio),
+        "work", bench_work(row));
     if (row->layer) {
         json_object_set_new(object, "products_s", number(row->products_s));
         json_object_set_new(object, "ratio", number(row->ratio));

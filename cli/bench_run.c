@@ -19,6 +19,7 @@ typedef struct running {
     const bench_request *request;
     bench_outputs *out;
     gmm_context **contexts;   /* [modes][numbers of threads] */
+    gmm_context **blas;       /* [numbers of threads]; NULL without --blas */
     bench_ceilings *ceilings; /* one for each number of threads */
     bench_row *rows;
     size_t count, held;
@@ -103,13 +104,31 @@ static int end_batch(running *run)
     return EXIT_FINE;
 }
 
-static int run_row(running *run, bench_row row, const bench_weights *weights, const gmm_context *context)
+/* The same products once more, through the BLAS. */
+static int time_blas(bench_row *row, const bench_request *request, const bench_weights *weights,
+                     const gmm_context *context)
+{
+    bench_row other = *row;
+    bool takes = !row->format->quantized && row->format->dtype == GMM_F32 && row->activations->dtype == GMM_F32 &&
+                 row->mode->arithmetic == GMM_ARITHMETIC_F32;
+
+    if (!takes)
+        return EXIT_FINE;
+    int status = bench_time(&other, request, weights, context);
+    row->blas_ratio = row->median_s > 0 ? other.median_s / row->median_s : 0;
+    return status;
+}
+
+static int run_row(running *run, bench_row row, const bench_weights *weights, const gmm_context *context,
+                   const gmm_context *blas)
 {
     char *doing = must_format("%s %s x %s, %s, tokens %d, threads %d", row.shape->name, row.format->name,
                               row.activations->name, row.mode->name, (int)row.tokens, (int)row.threads);
 
     progress_add(&run->bar, 0, doing);
     int status = (row.layer ? bench_time_layer : bench_time)(&row, run->request, weights, context);
+    if (blas && !status && !stop_signal())
+        status = time_blas(&row, run->request, weights, blas);
     free(doing);
     if (status || stop_signal())
         return status;
@@ -129,7 +148,7 @@ static int run_tokens(running *run, bench_row row, const bench_weights *weights,
             row.tokens = r->tokens[i];
             row.threads = r->threads[t];
             row.ceilings = &run->ceilings[t];
-            status = run_row(run, row, weights, contexts[t]);
+            status = run_row(run, row, weights, contexts[t], run->blas ? run->blas[t] : NULL);
         }
     return status;
 }
@@ -246,6 +265,15 @@ static int make_contexts(running *run)
         if (status)
             return complain_status(status);
     }
+    if (r->blas)
+        run->blas = must_allocate(r->thread_count, sizeof *run->blas);
+    for (size_t t = 0; run->blas && t < r->thread_count; t++) {
+        gmm_context_options wanted = {
+            .size = sizeof wanted, .threads = r->threads[t], .cpu_mask = r->cpu_mask, .blas = r->blas};
+        status = gmm_context_create(&wanted, &run->blas[t]);
+        if (status)
+            return complain_status(status);
+    }
     for (size_t t = 0; t < r->thread_count; t++)
         run->ceilings[t] = (bench_ceilings){.context = run->contexts[t], .threads = r->threads[t]};
     return EXIT_FINE;
@@ -313,6 +341,9 @@ static void release(running *run)
 
     for (size_t i = 0; i < run->request->mode_count * run->request->thread_count; i++)
         gmm_context_destroy(run->contexts[i]);
+    for (size_t t = 0; run->blas && t < run->request->thread_count; t++)
+        gmm_context_destroy(run->blas[t]);
+    free(run->blas);
     free(run->contexts);
     free(run->ceilings);
     free(run->rows);

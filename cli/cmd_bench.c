@@ -29,6 +29,7 @@ enum {
     OPTION_LAYOUT,
     OPTION_PREPARED,
     OPTION_MOE,
+    OPTION_BLAS,
     OPTION_IN_CACHE,
     OPTION_MEMORY,
     OPTION_SEED,
@@ -52,6 +53,7 @@ static const struct option options[] = {
     {"layout", required_argument, NULL, OPTION_LAYOUT},
     {"prepared", no_argument, NULL, OPTION_PREPARED},
     {"moe", no_argument, NULL, OPTION_MOE},
+    {"blas", required_argument, NULL, OPTION_BLAS},
     {"in-cache", no_argument, NULL, OPTION_IN_CACHE},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"seed", required_argument, NULL, OPTION_SEED},
@@ -168,6 +170,9 @@ static bool read_option(bench_request *r, bench_outputs *out, bool *quick, int o
     case OPTION_MOE:
         r->layers = true;
         return true;
+    case OPTION_BLAS:
+        r->blas = optarg;
+        return true;
     case OPTION_IN_CACHE:
         r->in_cache = true;
         return true;
@@ -265,6 +270,10 @@ static int run(int argc, char **argv)
         status = usage_error(&cmd_bench, "--moe is for weights as checkpoints have them, not --layout plain");
         goto done;
     }
+    if (request.layers && request.blas) {
+        status = usage_error(&cmd_bench, "--blas is for products, not --moe");
+        goto done;
+    }
     set_defaults(&request, quick);
     status = check_outputs(&out);
     if (!status)
@@ -328,6 +337,7 @@ const command cmd_bench = {
             "  --prepared          weights prepared, in the order in which kernels read them\n"
             "  --moe               whole expert layers of K x N experts, and how much longer three\n"
             "                      products and the rest take without gmm_moe\n"
+            "  --blas LIB          dense f32 rows once more through this BLAS: times as long\n"
             "  --in-cache          the same experts again and again, from cache if they fit\n"
             "  --memory SIZE       weights take at most this: 512M, 8G (default: half of all)\n"
             "  --seed N            for the choice of experts (default 1)\n"

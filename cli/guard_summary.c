@@ -13,6 +13,9 @@
 #include "command.h"
 #include "output.h"
 
+/* For making one call smaller. */
+#define REDUCE_SECONDS 5
+
 /* PATH.c from PATH.gmmcall, if there is one. */
 static void write_program(const gmm_guard_finding *finding)
 {
@@ -21,7 +24,10 @@ static void write_program(const gmm_guard_finding *finding)
     char *from = must_format("%s.gmmcall", finding->path), *to = must_format("%s.c", finding->path);
 
     if (access(from, R_OK) == 0) {
-        if (gmm_replay_open(from, &replay) == GMM_OK && gmm_replay_program(replay, &text) == GMM_OK) {
+        bool opened = gmm_replay_open(from, &replay) == GMM_OK;
+        if (opened) /* a library that cannot be loaded alone leaves the call as large as it was */
+            gmm_replay_reduce(replay, NULL, REDUCE_SECONDS);
+        if (opened && gmm_replay_program(replay, &text) == GMM_OK) {
             FILE *file = fopen(to, "w");
             if (!file || fputs(text, file) < 0 || fflush(file))
                 complain("%s: %s", to, strerror(errno));

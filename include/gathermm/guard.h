@@ -128,6 +128,17 @@ typedef struct gmm_replay_control {
 GMM_API gmm_status gmm_replay_run(const gmm_replay *replay, const char *library, size_t i, gmm_replay_control *control);
 
 /**
+ * Make the call smaller, as long as it goes wrong alike in a process of its own, with a library, by default the file's
+ * own: numbers that do not matter by a formula, then M, N and K. Only the program of gmm_replay_program changes; its
+ * first comment says what was done.
+ *
+ * @param seconds  after which it stops where it is.
+ * @return GMM_OK, also if nothing could be made smaller; GMM_ERR_NULL; GMM_ERR_FILE, GMM_ERR_FORMAT, GMM_ERR_MEMORY as
+ *         gmm_replay_run.
+ */
+GMM_API gmm_status gmm_replay_reduce(gmm_replay *replay, const char *library, double seconds);
+
+/**
  * A C program that makes the call and its controls, needs nothing but a BLAS, prints OK or BAD for each and exits 1 if
  * the call is BAD as it was, or the control that showed it is. Large operands are read from the .gmmcall file. *text
  * lives as long as the replay.

@@ -11,11 +11,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cpu/dead_stack.h"
 #include "cpu/float_control.h"
 #include "cpu/registers.h"
 
 enum {
-    STACK_WORDS = 8192,
+    STACK_FRAMES = 4, /* 64 KiB */
     EARLIER_SIZE = 80,
     MOST_CALLERS = 8,
     PAGE = 4096
@@ -29,17 +30,7 @@ static uint64_t pattern_of(uint8_t fill)
     return fill == GMM_FILL_ZERO ? 0 : fill == GMM_FILL_INFINITY ? 0x7F8000007F800000u : 0x7FF8F0007FC0F000u;
 }
 
-static void dirty_stack(uint64_t pattern)
-{
-    volatile uint64_t frame[STACK_WORDS];
-
-    for (int i = 0; i < STACK_WORDS; i++)
-        frame[i] = pattern;
-    (void)frame[STACK_WORDS - 1];
-}
-
-/* Through pointers that the compiler must not see through: the frames are to be frames of their own. */
-static void (*volatile stack_filler)(uint64_t) = dirty_stack;
+/* Through a pointer that the compiler must not see through: its frame is to be one of its own, where the dirt is. */
 static gmm_blas_result (*volatile invoker)(const gmm_blas_call *, gmm_blas_any_function *, int) = gmm_blas_invoke;
 
 /* ---- earlier calls ----------------------------------------------------------------------------------------------- */
@@ -71,7 +62,7 @@ static void make_earlier_calls(const gmm_audit_bench *bench, gmm_audit_fill fill
                                   .alpha = {1, 0}};
             if (!function)
                 continue;
-            for (int i = 0; i < GMM_BLAS_OPERANDS; i++) {
+            for (int i = 0; i < gmm_blas_operand_count(&call); i++) {
                 bool vector = routine->operands[i].form == GMM_FORM_VECTOR;
                 call.operands[i] = (struct gmm_blas_place){.data = memory[i], .step = vector ? 1 : n};
                 for (int64_t e = 0; e < (vector ? n : n * n); e++)
@@ -186,7 +177,7 @@ gmm_blas_result gmm_audit_call_watched(gmm_audit_bench *bench, const gmm_audit_s
     if (setting->float_mode)
         gmm_float_control_write(&before);
     if (setting->stack)
-        stack_filler(pattern_of(setting->stack));
+        gmm_dead_stack_fill(pattern_of(setting->stack), STACK_FRAMES);
     if (setting->registers)
         gmm_registers_fill(pattern_of(setting->registers));
     gmm_blas_result result = invoker(call, function, bench->library.info.integer_bits);

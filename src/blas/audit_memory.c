@@ -205,6 +205,17 @@ bool gmm_audit_is_unread(const gmm_blas_call *call, int operand)
     }
 }
 
+/* rotm's first parameter is a flag, -2 to 1; rotmg's d1 and d2 are squares. */
+static void make_legal(const gmm_audit_case *c, int operand, int64_t element, double value[2])
+{
+    gmm_blas_sum sum = c->call.routine->sum;
+
+    if (sum == GMM_SUM_ROTM && operand == 2 && element == 0 && c->values != GMM_VALUES_ONES)
+        value[0] = (double)(gmm_audit_mix(c->seed) % 4) - 2;
+    if (sum == GMM_SUM_ROTMG && operand < 2 && value[0] < 0)
+        value[0] = -value[0];
+}
+
 static void fill_elements(gmm_audit_operand *o, const gmm_audit_case *c, const gmm_audit_setting *setting, int operand)
 {
     const gmm_blas_call *call = &c->call;
@@ -223,6 +234,7 @@ static void fill_elements(gmm_audit_operand *o, const gmm_audit_case *c, const g
         double value[2] = {one_value(c, operand, i, 0), one_value(c, operand, i, 1)};
         if (triangular && call->routine->sum == GMM_SUM_SOLVE)
             tame(c, operand, i, false, value);
+        make_legal(c, operand, i, value);
         if (o->parts[i] == GMM_PART_ALL) {
             if (instead)
                 gmm_audit_fill_element(call->type, o->base, i, instead, GMM_PART_ALL);

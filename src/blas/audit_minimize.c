@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "blas/audit_state.h"
+#include "blas/shrink.h"
 
 /* Races and the like do not show every time. */
 #define ATTEMPTS 3
@@ -47,27 +48,27 @@ static bool try_case(minimizer *m, const gmm_audit_case *loose)
     return false;
 }
 
-/* Set a number of the case to the smallest that still fails. Failures have their own idea of order (every fourth size,
- * say), so after the smallest numbers come halves and several steps down. */
+typedef struct shrinking {
+    minimizer *m;
+    int64_t *(*part)(gmm_audit_case *);
+} shrinking;
+
+static bool fails_with(void *context, int64_t value)
+{
+    const shrinking *s = context;
+    gmm_audit_case c = loosened(&s->m->record->c);
+
+    *s->part(&c) = value;
+    return try_case(s->m, &c);
+}
+
+/* Set a number of the case to the smallest that still fails. */
 static bool shrink(minimizer *m, int64_t *(*part)(gmm_audit_case *))
 {
-    bool changed = false, smaller = true;
+    gmm_audit_case c = loosened(&m->record->c);
+    int64_t now = *part(&c);
 
-    for (int step = 0; step < 40 && smaller; step++) {
-        gmm_audit_case c = loosened(&m->record->c);
-        int64_t *at = part(&c), now = *at;
-        const int64_t choices[] = {
-            1, 2, 3, 4, 5, 6, 8, now / 2, now / 2 + 1, now - now / 4, now - 16, now - 8, now - 4, now - 2, now - 1};
-        smaller = false;
-        for (size_t i = step ? 7 : 0; i < sizeof choices / sizeof choices[0] && !smaller; i++) {
-            if (choices[i] >= now || choices[i] < 1)
-                continue;
-            *at = choices[i];
-            smaller = try_case(m, &c);
-        }
-        changed |= smaller;
-    }
-    return changed;
+    return gmm_shrink(now, fails_with, &(shrinking){m, part}) < now;
 }
 
 static int64_t *part_m(gmm_audit_case *c)

@@ -242,10 +242,13 @@ static void draw_places(gmm_blas_call *call, gmm_audit_random *random)
     static const int64_t steps[] = {1, 1, 1, 2, 3}, excesses[] = {0, 0, 1, 3, 13};
     int64_t real = (int64_t)gmm_blas_real_bytes(call->type);
 
-    for (int i = 0; i < GMM_BLAS_OPERANDS; i++) {
+    /* Three numbers each for three operands at least: a seed stands for the same cases whatever routines come later. */
+    int count = gmm_blas_operand_count(call);
+    for (int i = 0; i < (count < 3 ? 3 : count); i++) {
         bool vector = call->routine->operands[i].form == GMM_FORM_VECTOR;
+        bool fixed = vector && call->routine->operands[i].storage == GMM_STORED_PACKED;
         int64_t which = gmm_audit_below(random, 5), offset = gmm_audit_below(random, 64 / real) * real;
-        call->operands[i].step = vector ? steps[which] : excesses[which];
+        call->operands[i].step = fixed ? 1 : vector ? steps[which] : excesses[which];
         call->operands[i].offset = gmm_audit_below(random, 4) ? offset : 0;
     }
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blas/givens.h"
+
 /* Products of more multiplications than this are compared at some rows and columns only. */
 #define MOST_OPERATIONS 4e6
 
@@ -431,20 +433,55 @@ static bool expect_solution(reference *ref)
     return true;
 }
 
+/* rot, and rotm by its parameters. */
 static bool check_rotation(reference *ref)
 {
     static const double none[2] = {0, 0};
     const double cosine = ref->call->alpha[0], sine = ref->call->beta[0];
+    double h[2][2] = {{cosine, sine}, {-sine, cosine}}, p[5][2];
     bool right = true;
 
+    if (ref->call->routine->sum == GMM_SUM_ROTM) {
+        for (int64_t i = 0; i < 5; i++)
+            element(ref, 2, i, 0, p[i]);
+        gmm_givens_matrix((double[5]){p[0][0], p[1][0], p[2][0], p[3][0], p[4][0]}, h);
+    }
+
     for (int out = 0; out < 2 && right; out++) {
-        add_term(ref, build(ref, 1 - out, 'N'), one(ref), (double[2]){out ? -sine : sine, 0}, false);
+        add_term(ref, build(ref, 1 - out, 'N'), one(ref), (double[2]){h[out][1 - out], 0}, false);
         memcpy(ref->beta, none, sizeof none);
-        ref->beta[0] = cosine;
+        ref->beta[0] = h[out][out];
         right = ref->failed || check_output(ref, out);
         release(ref);
     }
     return right;
+}
+
+/* rotg and rotmg, by the equations that define them; where numbers are asked for, netlib's choice. */
+static bool check_givens(const reference *ref)
+{
+    const void *saved[GMM_BLAS_OPERANDS] = {NULL}, *base[GMM_BLAS_OPERANDS] = {NULL};
+    const gmm_blas_call *call = ref->call;
+    int count = gmm_blas_operand_count(call);
+
+    for (int o = 0; o < count; o++) {
+        saved[o] = saved_elements(&ref->memory->operands[o]);
+        base[o] = ref->memory->operands[o].base;
+    }
+    gmm_givens before = gmm_givens_load(call, saved), after = gmm_givens_load(call, base);
+    if (ref->sink)
+        gmm_givens_solve(call, &before, &after);
+    for (int o = 0; o < count; o++)
+        for (int64_t i = 0; i < gmm_blas_size(call, call->routine->operands[o].rows); i++) {
+            gmm_call_expected e;
+            gmm_givens_expect(call, &before, &after, o, i, &e);
+            const double number[2] = {after.operands[o][i], 0};
+            if (ref->sink && !e.open && !isnan(number[0]))
+                ref->sink(ref->context, o, i, number, gmm_givens_bound(call->type, number[0]), true);
+            else if (!ref->sink && !gmm_call_expected_holds(&e))
+                return disagree(ref, o, i, e.got, e.want, e.bound);
+        }
+    return true;
 }
 
 static bool check_swap(reference *ref)
@@ -515,7 +552,8 @@ static reference begin(const gmm_audit_case *c, const gmm_audit_memory *memory)
                        .memory = memory,
                        .call = &c->call,
                        .is_complex = gmm_blas_is_complex(c->call.type),
-                       .exact = c->values != GMM_VALUES_REALS && kind != GMM_SUM_SOLVE && kind != GMM_SUM_NRM2,
+                       .exact = c->values != GMM_VALUES_REALS && kind != GMM_SUM_SOLVE && kind != GMM_SUM_NRM2 &&
+                                kind < GMM_SUM_ROTG,
                        .unit = single ? 0x1p-24 : 0x1p-53,
                        .tiny = single ? 0x1p-149 : 0x1p-1074};
 }
@@ -531,7 +569,9 @@ static bool walk(reference *ref, const gmm_blas_result *result)
         return check_measure(ref, result);
     if (kind == GMM_SUM_SOLVE) {
         right = ref->sink ? expect_solution(ref) : check_solution(ref);
-    } else if (kind == GMM_SUM_ROT) {
+    } else if (kind == GMM_SUM_ROTG || kind == GMM_SUM_ROTMG) {
+        right = check_givens(ref);
+    } else if (kind == GMM_SUM_ROT || kind == GMM_SUM_ROTM) {
         right = check_rotation(ref);
     } else if (kind == GMM_SUM_SWAP) {
         right = check_swap(ref);

@@ -132,7 +132,8 @@ static void put_call(writer *w)
     if (call->fortran) {
         put(w, "    const integer m = (integer)s->m, n = (integer)s->n, k = (integer)s->k, kl = (integer)s->kl, ku = "
                "(integer)s->ku;\n");
-        put(w, "    const integer step[3] = {(integer)s->step[0], (integer)s->step[1], (integer)s->step[2]};\n");
+        put(w, "    const integer step[4] = {(integer)s->step[0], (integer)s->step[1], (integer)s->step[2], "
+               "(integer)s->step[3]};\n");
         put(w, "    (void)m, (void)n, (void)k, (void)kl, (void)ku, (void)step;\n");
     }
     symbol_text(w, r, call->type, call->fortran, symbol);
@@ -159,6 +160,8 @@ static const char *size_text(char letter, const gmm_blas_call *call)
         return turned ? "s->m" : "s->n";
     case 'Y':
         return turned ? "s->n" : "s->m";
+    case '5':
+        return "5L";
     default:
         return "1L";
     }
@@ -198,8 +201,8 @@ static void put_flags(writer *w, const char *name, bool (*is)(const gmm_blas_cal
     const gmm_blas_call *call = &w->c->call;
     int count = gmm_blas_operand_count(call);
 
-    put(w, "static const int %s[3] = {%d, %d, %d};\n", name, count > 0 && is(call, 0), count > 1 && is(call, 1),
-        count > 2 && is(call, 2));
+    put(w, "static const int %s[4] = {%d, %d, %d, %d};\n", name, count > 0 && is(call, 0), count > 1 && is(call, 1),
+        count > 2 && is(call, 2), count > 3 && is(call, 3));
 }
 
 static void put_constants(writer *w)
@@ -224,6 +227,8 @@ static void put_constants(writer *w)
         judges[c->judge]);
     put(w, "    SOLVES = %d,\n    UPLO = '%c',\n    DIAG = '%c',\n", c->call.routine->sum == GMM_SUM_SOLVE,
         c->call.uplo, c->call.diag);
+    put(w, "    FLAG = %d,\n    SQUARES = %d,\n", c->call.routine->sum == GMM_SUM_ROTM ? 2 : -1,
+        c->call.routine->sum == GMM_SUM_ROTMG);
     put(w, "    SPECIAL_OPERAND = %d,\n    SPECIAL = %d\n};\n\n", (int)c->special_operand, (int)c->special);
     put_flags(w, "OUTPUT", gmm_blas_is_output);
     put_flags(w, "UNREAD", gmm_audit_is_unread);
@@ -281,11 +286,17 @@ static long long special_place(writer *w, const gmm_audit_case *c)
     return -1;
 }
 
+static void put_four(writer *w, const int64_t *numbers)
+{
+    put(w, "     {%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "},", numbers[0], numbers[1], numbers[2],
+        numbers[3]);
+}
+
 static void put_situation(writer *w, const char *name, const gmm_audit_case *c)
 {
     const gmm_blas_call *call = &c->call;
     int count = gmm_blas_operand_count(call);
-    int64_t step[3] = {1, 1, 1}, offset[3] = {0, 0, 0}, extent[3] = {0, 0, 0};
+    int64_t step[4] = {1, 1, 1, 1}, offset[4] = {0}, extent[4] = {0};
 
     for (int o = 0; o < count; o++) {
         step[o] = call->operands[o].step;
@@ -294,11 +305,10 @@ static void put_situation(writer *w, const char *name, const gmm_audit_case *c)
     }
     put(w, "    {\"%s\", %d, %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ",\n", name,
         call->row_major && !call->fortran ? 101 : 102, call->m, call->n, call->k, call->kl, call->ku);
-    put(w,
-        "     {%" PRId64 ", %" PRId64 ", %" PRId64 "}, {%" PRId64 ", %" PRId64 ", %" PRId64 "}, {%" PRId64 ", %" PRId64
-        ", %" PRId64 "}, %lld,\n     ",
-        step[0], step[1], step[2], offset[0], offset[1], offset[2], extent[0], extent[1], extent[2],
-        special_place(w, c));
+    put_four(w, step);
+    put_four(w, offset);
+    put_four(w, extent);
+    put(w, " %lld,\n     ", special_place(w, c));
     put_setting(w, &c->settings[0]);
     put(w, ", ");
     put_setting(w, &c->settings[1]);

@@ -38,6 +38,8 @@ int64_t gmm_blas_size(const gmm_blas_call *call, char letter)
         return turned ? call->m : call->n;
     case 'Y':
         return turned ? call->n : call->m;
+    case '5':
+        return 5;
     default:
         return 1;
     }
@@ -94,7 +96,7 @@ int64_t gmm_blas_extent(const gmm_blas_call *call, int operand)
     if (rows <= 0 || columns <= 0)
         return 0;
     if (spec->form == GMM_FORM_VECTOR)
-        return (rows - 1) * (step < 0 ? -step : step) + 1;
+        return spec->storage == GMM_STORED_PACKED ? rows : (rows - 1) * (step < 0 ? -step : step) + 1;
     if (spec->storage == GMM_STORED_PACKED)
         return rows * (rows + 1) / 2;
     return step * ((column_major(call) ? columns : rows) - 1) + line_length(call, operand);
@@ -124,6 +126,8 @@ int64_t gmm_blas_where(const gmm_blas_call *call, int operand, int64_t row, int6
     const gmm_blas_operand_spec *spec = &call->routine->operands[operand];
     int64_t step = call->operands[operand].step;
 
+    if (spec->form == GMM_FORM_VECTOR && spec->storage == GMM_STORED_PACKED)
+        return row;
     if (spec->form == GMM_FORM_VECTOR)
         return step < 0 ? (row - gmm_blas_size(call, spec->rows) + 1) * step : row * step;
     if (spec->form != GMM_FORM_GENERAL && row != column && (row < column) != (call->uplo == 'U'))
@@ -254,7 +258,10 @@ static void add_argument(words *w, const gmm_blas_call *call, char argument, int
         add(w, "&result");
         break;
     case 'P':
-        add(w, "ap");
+        if (r->operands[*operand].form == GMM_FORM_VECTOR)
+            add(w, "%c", r->operands[*operand].name - 'A' + 'a');
+        else
+            add(w, "ap");
         (*operand)++;
         break;
     case 'A':

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "blas/audit_memory.h"
+#include "blas/givens.h"
 
 /* Factors: an operand as it is ('N'), transposed ('T'), conjugated ('J'), or both ('C'); operand -1 is a one. */
 typedef struct factor {
@@ -93,11 +94,12 @@ static void add_rank(sum *s, const gmm_blas_call *call, int second, bool twice, 
         add(s, (factor){second, p, false}, (factor){0, q, false}, length, alpha, conjugates);
 }
 
-static void add_vectors(sum *s, const gmm_blas_call *call, int operand)
+/* `parameters` are rotm's, or NULL where only lengths are asked for. */
+static void add_vectors(sum *s, const gmm_blas_call *call, int operand, const double *parameters)
 {
     static const double one[2] = {1, 0};
     const factor unit = {-1, 'N', false};
-    double sine = call->beta[0];
+    double sine = call->beta[0], h[2][2] = {{1, 1}, {1, 1}};
 
     switch (call->routine->sum) {
     case GMM_SUM_AXPY:
@@ -114,6 +116,12 @@ static void add_vectors(sum *s, const gmm_blas_call *call, int operand)
         add(s, (factor){operand, 'N', false}, unit, 1, (double[2]){call->alpha[0], 0}, false);
         add(s, (factor){1 - operand, 'N', false}, unit, 1, (double[2]){operand ? -sine : sine, 0}, false);
         break;
+    case GMM_SUM_ROTM:
+        if (parameters)
+            gmm_givens_matrix(parameters, h);
+        add(s, (factor){operand, 'N', false}, unit, 1, (double[2]){h[operand][operand], 0}, false);
+        add(s, (factor){1 - operand, 'N', false}, unit, 1, (double[2]){h[operand][1 - operand], 0}, false);
+        break;
     case GMM_SUM_DOT:
         add(s, (factor){0, call->routine->conjugates ? 'C' : 'T', false}, (factor){1, 'N', false}, call->n, one, false);
         break;
@@ -122,12 +130,12 @@ static void add_vectors(sum *s, const gmm_blas_call *call, int operand)
     }
 }
 
-static sum make_sum(const gmm_blas_call *call, int operand)
+static sum make_sum(const gmm_blas_call *call, int operand, const double *parameters)
 {
     static const double one[2] = {1, 0}, minus_one[2] = {-1, 0};
     const double *alpha = gmm_blas_has_argument(call->routine, '*') ? call->alpha : one;
     gmm_blas_sum kind = call->routine->sum;
-    bool dead = alpha[0] == 0 && alpha[1] == 0 && kind != GMM_SUM_ROT;
+    bool dead = alpha[0] == 0 && alpha[1] == 0 && kind < GMM_SUM_ROT;
     sum s = {.count = 0};
 
     if (kind == GMM_SUM_RANK_1 || kind == GMM_SUM_RANK_2 || kind == GMM_SUM_AXPY)
@@ -167,14 +175,14 @@ static sum make_sum(const gmm_blas_call *call, int operand)
         add_rank(&s, call, 1, true, 1, alpha);
         break;
     default:
-        add_vectors(&s, call, operand);
+        add_vectors(&s, call, operand, parameters);
     }
     return s;
 }
 
 int64_t gmm_call_sum_length(const gmm_blas_call *call)
 {
-    sum s = make_sum(call, 0);
+    sum s = make_sum(call, 0, NULL);
     int64_t length = 1;
 
     for (int t = 0; t < s.count; t++)
@@ -187,7 +195,7 @@ bool gmm_call_needs_whole_output(const gmm_blas_call *call)
     gmm_blas_sum kind = call->routine->sum;
 
     return kind == GMM_SUM_TRIANGLE || kind == GMM_SUM_SOLVE || kind == GMM_SUM_SCAL || kind == GMM_SUM_SWAP ||
-           kind == GMM_SUM_ROT;
+           kind >= GMM_SUM_ROT;
 }
 
 /* ---- the numbers ------------------------------------------------------------------------------------------------- */
@@ -285,7 +293,16 @@ void gmm_call_expect(const gmm_call_view *v, int operand, int64_t row, int64_t c
         expect_measure(v, e);
         return;
     }
-    sum s = make_sum(call, operand);
+    if (kind == GMM_SUM_ROTG || kind == GMM_SUM_ROTMG) {
+        gmm_givens came = gmm_givens_load(call, v->before), out = gmm_givens_load(call, v->after);
+        gmm_givens_expect(call, &came, &out, operand, row, e);
+        return;
+    }
+    double parameters[5][2] = {{0}};
+    for (int64_t i = 0; i < 5 && kind == GMM_SUM_ROTM; i++)
+        gmm_audit_load(call->type, v->before[2], i, parameters[i]);
+    const double five[5] = {parameters[0][0], parameters[1][0], parameters[2][0], parameters[3][0], parameters[4][0]};
+    sum s = make_sum(call, operand, five);
     for (int t = 0; t < s.count; t++) {
         const term *x = &s.terms[t];
         total part = inner(v, x, row, column);

@@ -27,12 +27,18 @@
 enum {
     HEADER_BYTES = 2048,
     ALIGNMENT = 64,
+    FIRST_OPERANDS = 3,
     VERSION = 1,
     BYTE_ORDER_MARK = 0x01020304,
-    FLAGS = 8 /* type, fortran, row-major, side, uplo, transposes, diag */
+    FLAGS = 8 /* type, fortran (1, and 2 if a complex result goes to an address that comes first), row-major, side,
+                 uplo, transposes, diag */
 };
 
 static const char magic[8] = "GMMCALL";
+
+typedef struct header_operand {
+    int64_t step, offset, at, bytes;
+} header_operand;
 
 /* Members lie without gaps. */
 typedef struct header {
@@ -45,17 +51,21 @@ typedef struct header {
     int32_t integer_bits, verdict;
     int64_t m, n, k, kl, ku;
     double alpha[2], beta[2];
-    struct {
-        int64_t step, offset, at, bytes;
-    } operands[GMM_BLAS_OPERANDS];
+    header_operand operands[FIRST_OPERANDS];
     int64_t trial, operand, row, column;
     double got[2], want[2], bound;
     char detail[256], library[512], symbol[64];
+    header_operand fourth; /* of rotg and rotmg alone, which came later */
 } header;
 
 _Static_assert(offsetof(header, m) == 64 && offsetof(header, operands) == 136 && offsetof(header, trial) == 232 &&
-                   offsetof(header, detail) == 304 && sizeof(header) == 1136,
+                   offsetof(header, detail) == 304 && offsetof(header, fourth) == 1136 && sizeof(header) == 1168,
                "the header has no gaps");
+
+static header_operand *operand_of(header *h, int i)
+{
+    return i < FIRST_OPERANDS ? &h->operands[i] : &h->fourth;
+}
 
 static uint64_t chain(uint64_t sum, const void *data, size_t bytes)
 {
@@ -96,8 +106,14 @@ static bool write_all(int descriptor, const void *data, size_t bytes)
 static void fill_header(header *h, const gmm_call_record *record)
 {
     const gmm_blas_call *c = &record->kept.call;
-    const char flags[FLAGS] = {c->type, (char)c->fortran, (char)c->row_major, c->side,
-                               c->uplo, c->transpose_a,   c->transpose_b,     c->diag};
+    const char flags[FLAGS] = {c->type,
+                               (char)(c->fortran | c->hidden_result << 1),
+                               (char)c->row_major,
+                               c->side,
+                               c->uplo,
+                               c->transpose_a,
+                               c->transpose_b,
+                               c->diag};
 
     memcpy(h->magic, magic, sizeof magic);
     h->version = VERSION;
@@ -136,15 +152,14 @@ bool gmm_call_file_write(int descriptor, gmm_call_record *record)
     fill_header(&h, record);
     h.file_bytes = HEADER_BYTES;
     for (int i = 0; i < count; i++) {
-        h.operands[i].step = kept->call.operands[i].step;
-        h.operands[i].offset = kept->call.operands[i].offset;
-        h.operands[i].at = record->data_at[i] = h.file_bytes;
-        h.operands[i].bytes = (int64_t)kept->bytes[i];
-        h.file_bytes += rounded(h.operands[i].bytes);
+        *operand_of(&h, i) = (header_operand){kept->call.operands[i].step, kept->call.operands[i].offset, h.file_bytes,
+                                              (int64_t)kept->bytes[i]};
+        record->data_at[i] = h.file_bytes;
+        h.file_bytes += rounded((int64_t)kept->bytes[i]);
     }
     uint64_t sum = chain(chain(0, &h, sizeof h), zeros, HEADER_BYTES - sizeof h);
     for (int i = 0; i < count; i++) {
-        size_t rest = (size_t)rounded(h.operands[i].bytes) - kept->bytes[i], part = (8 - kept->bytes[i] % 8) % 8;
+        size_t rest = (size_t)rounded((int64_t)kept->bytes[i]) - kept->bytes[i], part = (8 - kept->bytes[i] % 8) % 8;
         sum = chain(sum, kept->call.operands[i].data, kept->bytes[i]); /* a last, partial word is filled with zeros */
         sum = chain(sum, zeros, rest - part);
     }
@@ -152,7 +167,7 @@ bool gmm_call_file_write(int descriptor, gmm_call_record *record)
     bool written = write_all(descriptor, &h, sizeof h) && write_all(descriptor, zeros, HEADER_BYTES - sizeof h);
     for (int i = 0; i < count && written; i++)
         written = write_all(descriptor, kept->call.operands[i].data, kept->bytes[i]) &&
-                  write_all(descriptor, zeros, (size_t)rounded(h.operands[i].bytes) - kept->bytes[i]);
+                  write_all(descriptor, zeros, (size_t)rounded((int64_t)kept->bytes[i]) - kept->bytes[i]);
     return written;
 }
 
@@ -222,7 +237,7 @@ static bool is_small(int64_t x)
     return x > -(INT64_C(1) << 31) && x < INT64_C(1) << 31;
 }
 
-static gmm_status check_call(const char *path, const header *h, gmm_call_record *record)
+static gmm_status check_call(const char *path, header *h, gmm_call_record *record)
 {
     gmm_blas_call *c = &record->kept.call;
     const int64_t sizes[] = {h->m, h->n, h->k, h->kl, h->ku};
@@ -230,6 +245,7 @@ static gmm_status check_call(const char *path, const header *h, gmm_call_record 
 
     *c = (gmm_blas_call){.type = h->flags[0],
                          .fortran = h->flags[1] != 0,
+                         .hidden_result = (h->flags[1] & 2) != 0,
                          .row_major = h->flags[2] != 0,
                          .side = h->flags[3],
                          .uplo = h->flags[4],
@@ -246,9 +262,9 @@ static gmm_status check_call(const char *path, const header *h, gmm_call_record 
     for (size_t i = 0; gmm_blas_routine_at(i); i++)
         if (h->routine[sizeof h->routine - 1] == 0 && !strcmp(gmm_blas_routine_at(i)->name, h->routine))
             c->routine = gmm_blas_routine_at(i);
-    if (!c->routine || !c->type || !strchr(c->routine->types, c->type) || (c->fortran && !c->routine->fortran_void) ||
-        c->routine->complex_value)
+    if (!c->routine || !c->type || !strchr(c->routine->types, c->type) || (c->fortran && !c->routine->fortran_void))
         return gmm_fail(GMM_ERR_MALFORMED, "%s: no BLAS routine that is known here", path);
+    c->hidden_result &= c->routine->complex_value && c->fortran;
     /* Flags that the routine does not take are those that a call of it has: the reference looks at them. */
     c->side = gmm_blas_has_argument(c->routine, 's') ? c->side : 'L';
     c->uplo = gmm_blas_has_argument(c->routine, 'u') ? c->uplo : 'U';
@@ -259,14 +275,14 @@ static gmm_status check_call(const char *path, const header *h, gmm_call_record 
         if (!is_small(sizes[i]))
             return gmm_fail(GMM_ERR_MALFORMED, "%s: a size of %" PRId64, path, sizes[i]);
     for (int i = 0; i < GMM_BLAS_OPERANDS; i++) {
-        if (!is_small(h->operands[i].step))
+        if (!is_small(operand_of(h, i)->step))
             return gmm_fail(GMM_ERR_MALFORMED, "%s: a leading dimension or increment of %" PRId64, path,
-                            h->operands[i].step);
-        if (h->operands[i].offset < 0 || h->operands[i].offset >= ALIGNMENT)
+                            operand_of(h, i)->step);
+        if (operand_of(h, i)->offset < 0 || operand_of(h, i)->offset >= ALIGNMENT)
             return gmm_fail(GMM_ERR_MALFORMED, "%s: an operand at %" PRId64 " from a 64-byte boundary", path,
-                            h->operands[i].offset);
-        c->operands[i].step = h->operands[i].step;
-        c->operands[i].offset = h->operands[i].offset;
+                            operand_of(h, i)->offset);
+        c->operands[i].step = operand_of(h, i)->step;
+        c->operands[i].offset = operand_of(h, i)->offset;
     }
     if (!gmm_call_is_legal(c, why, sizeof why))
         return gmm_fail(GMM_ERR_MALFORMED, "%s: %s", path, why);
@@ -277,22 +293,22 @@ static gmm_status check_call(const char *path, const header *h, gmm_call_record 
     return GMM_OK;
 }
 
-static gmm_status check_operands(const char *path, const header *h, gmm_call_record *record, char *bytes)
+static gmm_status check_operands(const char *path, header *h, gmm_call_record *record, char *bytes)
 {
     gmm_blas_call *c = &record->kept.call;
     int64_t at = HEADER_BYTES;
 
     for (int i = 0; i < gmm_blas_operand_count(c); i++) {
-        int64_t extent = gmm_blas_extent(c, i), has = h->operands[i].bytes;
+        int64_t extent = gmm_blas_extent(c, i), has = operand_of(h, i)->bytes;
         char name = c->routine->operands[i].name;
         if (extent > h->file_bytes)
             return gmm_fail(GMM_ERR_MALFORMED, "%s: %c has %" PRId64 " elements in a file of %" PRId64 " bytes", path,
                             name, extent, h->file_bytes);
         int64_t want = extent * (int64_t)gmm_blas_element_bytes(c->type);
-        if (has != want || h->operands[i].at != at || has > h->file_bytes - at)
+        if (has != want || operand_of(h, i)->at != at || has > h->file_bytes - at)
             return gmm_fail(GMM_ERR_MALFORMED,
                             "%s: %c has %" PRId64 " bytes at %" PRId64 "; the call has %" PRId64 " at %" PRId64, path,
-                            name, has, h->operands[i].at, want, at);
+                            name, has, operand_of(h, i)->at, want, at);
         c->operands[i].data = bytes + at;
         record->kept.bytes[i] = (size_t)has;
         record->data_at[i] = at;

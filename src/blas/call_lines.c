@@ -33,7 +33,7 @@ int64_t gmm_call_line_count(const gmm_blas_call *call, int operand)
     if (rows <= 0 || columns <= 0)
         return 0;
     if (spec->form == GMM_FORM_VECTOR)
-        return magnitude(call->operands[operand].step) == 1 ? 1 : rows;
+        return spec->storage == GMM_STORED_PACKED || magnitude(call->operands[operand].step) == 1 ? 1 : rows;
     if (spec->storage == GMM_STORED_PACKED)
         return 1;
     return by_column(call) ? columns : rows;
@@ -60,7 +60,8 @@ gmm_call_line gmm_call_line_at(const gmm_blas_call *call, int operand, int64_t i
 
     gmm_blas_stored_shape(call, operand, &rows, &columns);
     if (spec->form == GMM_FORM_VECTOR)
-        return magnitude(step) == 1 ? (gmm_call_line){0, rows} : (gmm_call_line){i * magnitude(step), 1};
+        return spec->storage == GMM_STORED_PACKED || magnitude(step) == 1 ? (gmm_call_line){0, rows}
+                                                                          : (gmm_call_line){i * magnitude(step), 1};
     if (spec->storage == GMM_STORED_PACKED)
         return (gmm_call_line){0, rows * (rows + 1) / 2};
     if (spec->storage == GMM_STORED_BAND)
@@ -150,7 +151,7 @@ bool gmm_call_is_empty(const gmm_blas_call *call)
         if (gmm_blas_is_output(call, o) && gmm_call_line_count(call, o) > 0)
             empty = false;
     if (gmm_blas_level(call->routine) == 1)
-        empty = call->n <= 0;
+        empty = gmm_blas_has_argument(call->routine, 'N') && call->n <= 0;
     /* A gemv without columns leaves y alone: Reference-LAPACK#788. */
     if (gmm_blas_has_argument(call->routine, 'M') && (call->m == 0 || call->n == 0))
         empty = true;

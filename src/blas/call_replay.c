@@ -41,6 +41,7 @@ gmm_status gmm_replay_open(const char *path, gmm_replay **replay)
         gmm_replay_close(r);
         return status;
     }
+    r->small = r->record;
     gmm_blas_symbol(&r->record.kept.call, r->symbol);
     gmm_blas_call_text(&r->record.kept.call, r->call, sizeof r->call);
     *replay = r;
@@ -54,6 +55,8 @@ void gmm_replay_close(gmm_replay *replay)
     free(replay->memory);
     free(replay->path);
     free(replay->program);
+    for (int o = 0; o < GMM_BLAS_OPERANDS; o++)
+        free(replay->made[o]);
     free(replay);
 }
 
@@ -96,9 +99,9 @@ static void fail_with(answer *a, gmm_status status, const char *detail)
     a->state = ANSWER_FAILED;
 }
 
-static void call_in_child(const gmm_replay *replay, const char *name, gmm_trial trial, answer *a)
+static void call_in_child(const gmm_call_record *record, const char *name, gmm_trial trial, answer *a)
 {
-    gmm_kept_call kept = replay->record.kept;
+    gmm_kept_call kept = record->kept;
     gmm_blas_library library;
     char why[192];
     gmm_status status = gmm_blas_load(name, &library);
@@ -109,11 +112,15 @@ static void call_in_child(const gmm_replay *replay, const char *name, gmm_trial 
     }
     gmm_blas_any_function *function = gmm_blas_function(&library, kept.call.routine, kept.call.type, kept.call.fortran);
     if (!function) {
-        snprintf(why, sizeof why, "%.80s has no %s", name, replay->symbol);
+        char symbol[GMM_BLAS_NAME_BYTES];
+        gmm_blas_symbol(&kept.call, symbol);
+        snprintf(why, sizeof why, "%.80s has no %s", name, symbol);
         fail_with(a, GMM_ERR_FORMAT, why);
         return;
     }
     kept.integer_bits = library.info.integer_bits;
+    kept.call.hidden_result =
+        kept.call.routine->complex_value && kept.call.fortran && library.complex_return == GMM_COMPLEX_HIDDEN;
     if (trial == GMM_TRIAL_ONE_THREAD && (gmm_blas_get_threads(&library) < 2 || !gmm_blas_set_threads(&library, 1))) {
         a->state = ANSWER_CANNOT;
         return;
@@ -140,28 +147,49 @@ static void understand(const answer *a, int status, gmm_replay_control *control)
         snprintf(control->detail, sizeof control->detail, "it ended the process, exit status %d", WEXITSTATUS(status));
 }
 
-static gmm_status run_child(const gmm_replay *replay, const char *library, gmm_trial trial, gmm_replay_control *control,
-                            answer *a)
+static gmm_status run_child(const gmm_call_record *record, const char *library, gmm_trial trial, int *status, answer *a)
 {
-    int status = 0;
     pid_t child = fork();
 
     if (child < 0)
         return gmm_fail(GMM_ERR_MEMORY, "cannot start a process: %s", strerror(errno));
     if (child == 0) {
         alarm(LIMIT_SECONDS);
-        call_in_child(replay, library, trial, a);
+        call_in_child(record, library, trial, a);
         _exit(0);
     }
-    while (waitpid(child, &status, 0) < 0)
+    while (waitpid(child, status, 0) < 0)
         if (errno != EINTR)
             return gmm_fail(GMM_ERR_MEMORY, "cannot wait for a process: %s", strerror(errno));
     if (a->state == ANSWER_FAILED)
         return gmm_fail(a->status, "%s", a->detail);
     if (a->state == ANSWER_NONE)
         return gmm_fail(GMM_ERR_FILE, "%s ends the process that loads it", library);
-    understand(a, status, control);
     return GMM_OK;
+}
+
+/* Shared with the child. */
+static answer *open_answer(void)
+{
+    void *map = mmap(NULL, sizeof(answer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return map == MAP_FAILED ? NULL : map;
+}
+
+gmm_status gmm_replay_try(const gmm_call_record *record, const char *library, gmm_trial trial,
+                          gmm_trial_outcome *outcome)
+{
+    answer *a = open_answer();
+    int ended = 0;
+
+    *outcome = (gmm_trial_outcome){.ran = false};
+    if (!a)
+        return gmm_fail(GMM_ERR_MEMORY, "no memory for an answer");
+    gmm_status status = run_child(record, library, trial, &ended, a);
+    if (status == GMM_OK && a->state == ANSWER_DONE)
+        *outcome = a->outcome;
+    munmap(a, sizeof *a);
+    return status;
 }
 
 gmm_status gmm_replay_run(const gmm_replay *replay, const char *library, size_t i, gmm_replay_control *control)
@@ -177,10 +205,13 @@ gmm_status gmm_replay_run(const gmm_replay *replay, const char *library, size_t 
     if (trial == GMM_TRIALS)
         return gmm_fail(GMM_ERR_INDEX, "there is no such control");
     gmm_trial_name(&replay->record.kept.call, trial, control->name);
-    void *map = mmap(NULL, sizeof(answer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (map == MAP_FAILED)
+    answer *a = open_answer();
+    if (!a)
         return gmm_fail(GMM_ERR_MEMORY, "no memory for an answer");
-    gmm_status status = run_child(replay, library ? library : replay->record.library, trial, control, map);
-    munmap(map, sizeof(answer));
+    int ended = 0;
+    gmm_status status = run_child(&replay->record, library ? library : replay->record.library, trial, &ended, a);
+    if (status == GMM_OK)
+        understand(a, ended, control);
+    munmap(a, sizeof *a);
     return status;
 }

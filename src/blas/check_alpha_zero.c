@@ -4,7 +4,8 @@
 
 static bool applies(const gmm_blas_routine *routine)
 {
-    return gmm_blas_has_argument(routine, '*') && routine->sum != GMM_SUM_SCAL && routine->sum != GMM_SUM_ROT;
+    return gmm_blas_has_argument(routine, '*') && routine->sum != GMM_SUM_SCAL && routine->sum != GMM_SUM_ROT &&
+           routine->sum != GMM_SUM_ROTMG;
 }
 
 static bool prepare(gmm_audit_case *c, gmm_audit_random *random)

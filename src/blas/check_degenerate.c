@@ -14,7 +14,7 @@ static bool prepare(gmm_audit_case *c, gmm_audit_random *random)
         *sizes[gmm_audit_below(random, 3)] = 0;
     c->judge = GMM_JUDGE_REFERENCE;
     c->values = GMM_VALUES_INTEGERS;
-    if (call->routine->sum == GMM_SUM_SOLVE || call->routine->sum == GMM_SUM_NRM2)
+    if (call->routine->sum == GMM_SUM_SOLVE || call->routine->sum == GMM_SUM_NRM2 || call->routine->sum >= GMM_SUM_ROTG)
         c->values = GMM_VALUES_REALS;
     /* That gemv without columns leaves y alone is a custom, not a promise. */
     c->verdict = call->routine->sum == GMM_SUM_GEMV ? GMM_AUDIT_DIFFERS : GMM_AUDIT_VIOLATION;

@@ -4,7 +4,7 @@
 
 static bool applies(const gmm_blas_routine *routine)
 {
-    return routine->sum != GMM_SUM_SOLVE && routine->sum != GMM_SUM_NRM2;
+    return routine->sum != GMM_SUM_SOLVE && routine->sum != GMM_SUM_NRM2 && routine->sum < GMM_SUM_ROTG;
 }
 
 static bool prepare(gmm_audit_case *c, gmm_audit_random *random)

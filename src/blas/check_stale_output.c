@@ -5,6 +5,9 @@
 
 static bool applies(const gmm_blas_routine *routine)
 {
+    /* rotmg sets only the parameters that its flag asks for. */
+    if (routine->sum == GMM_SUM_ROTMG)
+        return false;
     for (int i = 0; i < GMM_BLAS_OPERANDS; i++)
         if (routine->operands[i].access == GMM_UPDATE_BETA || routine->operands[i].access == GMM_WRITE ||
             routine->operands[i].access == GMM_UPDATE_ALPHA)

@@ -17,15 +17,17 @@
 #include <string.h>
 
 #include "blas/provider_state.h"
+#include "cpu/dead_stack.h"
 #include "cpu/fp_env.h"
 #include "cpu/registers.h"
 
 enum {
-    STACK_WORDS = 2048, /* 16 KiB: more than libraries' frames, less than hosts' smallest stacks */
-    MARGIN = 16,        /* floats around each operand */
-    GAP = 3,            /* and behind each row, where there are gaps */
+    STACK_FRAMES = 1, /* 16 KiB: more than libraries' frames, less than hosts' smallest stacks */
+    MARGIN = 16,      /* floats around each operand */
+    GAP = 3,          /* and behind each row, where there are gaps */
     SAMPLES = 256,
-    MOST_WORK = 1 << 24 /* multiply-adds from which a class is checked with one shape, not two */
+    MOST_WORK = 1 << 24,       /* multiply-adds from which a shape is given fewer rows */
+    NOT_SMALL = 28 * 512 * 512 /* and those that OpenBLAS multiplies without packing, the largest such limit known */
 };
 
 /* One call and what surrounds it. */
@@ -50,17 +52,7 @@ typedef struct operands {
 
 static const uint64_t NAN_DIRT = 0x7FF8F0007FC0F000u; /* NaN as two floats, and as a double */
 
-static void dirty_stack(uint64_t pattern)
-{
-    volatile uint64_t frame[STACK_WORDS];
-
-    for (int i = 0; i < STACK_WORDS; i++)
-        frame[i] = pattern;
-    (void)frame[STACK_WORDS - 1];
-}
-
-/* Through pointers that the compiler must not see through: the frames are to be frames of their own. */
-static void (*volatile stack_filler)(uint64_t) = dirty_stack;
+/* Through a pointer that the compiler must not see through: its frame is to be one of its own, where the dirt is. */
 static void (*volatile caller)(gmm_provider *, const gmm_provider_product *, gmm_provider_layout) = gmm_provider_call;
 
 static uint32_t draw(uint32_t *seed)
@@ -154,7 +146,7 @@ static void make_call(gmm_provider *provider, const trial *t, const operands *o)
     for (int64_t r = 0; r < t->m; r++)
         for (int64_t c = 0; c < t->n; c++)
             o->c.at[r * o->c.ld + c] = t->stale;
-    stack_filler(t->dirt);
+    gmm_dead_stack_fill(t->dirt, STACK_FRAMES);
     gmm_registers_fill(t->dirt);
     caller(provider, &product, (gmm_provider_layout){.lda = o->a.ld, .ldc = o->c.ld});
 }
@@ -413,6 +405,14 @@ static int64_t like(int64_t size)
     return size <= 512 ? size : 513 + (size - 1) % 64;
 }
 
+/* As few rows as go the way of large products all the same, with what is left over by 16. */
+static int64_t few_rows(const trial *t)
+{
+    int64_t least = NOT_SMALL / (t->n * t->k) + 1, rows = least + (t->m - least % 16 + 16) % 16;
+
+    return rows < t->m ? rows : t->m;
+}
+
 gmm_provider_verdict gmm_provider_check_class(gmm_provider *provider, const gmm_provider_product *product, char *text,
                                               size_t text_size)
 {
@@ -423,15 +423,26 @@ gmm_provider_verdict gmm_provider_check_class(gmm_provider *provider, const gmm_
         .k = like(product->k),
         .offset_b = (int64_t)((uintptr_t)product->b % 64 / sizeof(float)),
     };
+    trial other = t; /* with gaps */
+
+    if (t.m * t.n * t.k <= MOST_WORK) {
+        other.m = gmm_provider_size_first(gmm_provider_size_class(t.m));
+        other.n = gmm_provider_size_first(gmm_provider_size_class(t.n)) + 5;
+        other.k = gmm_provider_size_first(gmm_provider_size_class(t.k)) + 8;
+    } else {
+        /* The whole of N and K with few rows, then all rows with few of both: 3 % of the work. */
+        t.m = few_rows(&t);
+        other.n = gmm_provider_size_first(1) + t.n % 16;
+        other.k = gmm_provider_size_first(2) + t.k % 16;
+        other.n = other.n < t.n ? other.n : t.n;
+        other.k = other.k < t.k ? other.k : t.k;
+    }
+    other.gap = GAP;
     gmm_provider_verdict verdict = check_shape(provider, t, text, text_size);
 
-    if ((verdict != GMM_PROVIDER_GOOD && verdict != GMM_PROVIDER_REMEDIED) || t.m * t.n * t.k > MOST_WORK)
+    if (verdict != GMM_PROVIDER_GOOD && verdict != GMM_PROVIDER_REMEDIED)
         return verdict;
-    t.m = gmm_provider_size_first(gmm_provider_size_class(t.m));
-    t.n = gmm_provider_size_first(gmm_provider_size_class(t.n)) + 5;
-    t.k = gmm_provider_size_first(gmm_provider_size_class(t.k)) + 8;
-    t.gap = GAP;
-    return graver(verdict, check_shape(provider, t, text, text_size));
+    return graver(verdict, check_shape(provider, other, text, text_size));
 }
 
 gmm_provider_verdict gmm_provider_check_basics(gmm_provider *provider, char *text, size_t text_size)

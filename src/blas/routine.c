@@ -35,6 +35,11 @@ enum {
         name, GMM_FORM_VECTOR, GMM_STORED_FULL, size, '1', 0, GMM_##access                                             \
     }
 
+#define FIXED(name, size, access)                                                                                      \
+    {                                                                                                                  \
+        name, GMM_FORM_VECTOR, GMM_STORED_PACKED, size, '1', 0, GMM_##access                                           \
+    }
+
 #define ROUTINE(name, pattern, types, arguments, sum, traits, ...)                                                     \
     {name,                                                                                                             \
      pattern,                                                                                                          \

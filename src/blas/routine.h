@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 enum {
-    GMM_BLAS_OPERANDS = 3,
+    GMM_BLAS_OPERANDS = 4,
     GMM_BLAS_NAME_BYTES = 48
 };
 
@@ -38,8 +38,8 @@ typedef enum gmm_blas_access {
 
 /*
  * An operand. Its sizes are letters: M, N, K arguments; S: M if side is left, else N; X and Y: the lengths of the x and
- * y of gemv; 1. `swap` is 't' or 'r' if the first or second transpose argument says that it is stored as columns x
- * rows.
+ * y of gemv; 1; 5. A vector that is stored packed has no increment. `swap` is 't' or 'r' if the first or second
+ * transpose argument says that it is stored as columns x rows.
  */
 typedef struct gmm_blas_operand_spec {
     char name;
@@ -68,7 +68,10 @@ typedef enum gmm_blas_sum {
     GMM_SUM_NRM2,
     GMM_SUM_ASUM,
     GMM_SUM_IAMAX,
-    GMM_SUM_ROT
+    GMM_SUM_ROT,
+    GMM_SUM_ROTM,
+    GMM_SUM_ROTG, /* these two are no sums: givens.h */
+    GMM_SUM_ROTMG
 } gmm_blas_sum;
 
 typedef struct gmm_blas_routine {
@@ -78,8 +81,9 @@ typedef struct gmm_blas_routine {
     const char *types; /* of "sdcz" */
     /*
      * The arguments in order, a character each: o order; s side, u uplo, t and r transposes, d diag; M N K; L and U the
-     * bands of gbmv; * alpha and + beta; A B C an array and its leading dimension, P a packed array, X Y a vector and
-     * its increment; R the address of a complex result. Fortran's lack o, and R never has a Fortran form here.
+     * bands of gbmv; * alpha and + beta; A B C an array and its leading dimension, P an array that has none: packed, or
+     * of fixed length; X Y a vector and its increment; R the address of a complex result. Fortran's lack o, and R never
+     * has a Fortran form here.
      */
     const char *arguments;
     gmm_blas_sum sum;

@@ -87,3 +87,10 @@ ROUTINE("dotu_value", "?dotu", "cz", "NXY", DOT, COMPLEX_VALUE, VECTOR('X', 'N',
 ROUTINE("dotc_value", "?dotc", "cz", "NXY", DOT, COMPLEX_VALUE | CONJUGATES, VECTOR('X', 'N', READ),
         VECTOR('Y', 'N', READ)) /* Fortran's functions; OpenBLAS has them in CBLAS, too */
 ROUTINE("rot", "?rot", "sd", "NXY*+", ROT, 0, VECTOR('X', 'N', UPDATE), VECTOR('Y', 'N', UPDATE))
+ROUTINE("rotm", "?rotm", "sd", "NXYP", ROTM, 0, VECTOR('X', 'N', UPDATE), VECTOR('Y', 'N', UPDATE),
+        FIXED('P', '5', READ))
+ROUTINE("rotg", "?rotg", "sd", "PPPP", ROTG, 0, FIXED('A', '1', UPDATE), FIXED('B', '1', UPDATE),
+        FIXED('C', '1', WRITE), FIXED('S', '1', WRITE))
+/* d1, d2, x1, y1 (which is alpha here), and the parameters. */
+ROUTINE("rotmg", "?rotmg", "sd", "PPP*P", ROTMG, 0, FIXED('D', '1', UPDATE), FIXED('E', '1', UPDATE),
+        FIXED('X', '1', UPDATE), FIXED('P', '5', WRITE))

@@ -52,8 +52,7 @@ static void list_names(void)
             char name[GMM_BLAS_NAME_BYTES];
             meaning *m = &meanings[meaning_count];
             gmm_blas_routine_name(gmm_blas_routine_at(r), *t, name);
-            if (gmm_blas_routine_at(r)->complex_value || meaning_count == sizeof meanings / sizeof meanings[0] ||
-                strlen(name) >= sizeof m->name)
+            if (meaning_count == sizeof meanings / sizeof meanings[0] || strlen(name) >= sizeof m->name)
                 continue;
             strcpy(m->name, name);
             m->routine = r;
@@ -70,19 +69,19 @@ static const meaning *find_name(const char *name, size_t length)
     return NULL;
 }
 
-/* The routine that a symbol is, without whatever decoration. Fortran names without an underscore are left alone: C
- * libraries have functions of their own that are called "sswap" or "drot". */
-static const meaning *understand(const char *symbol, bool *fortran, bool *named_64)
+/* The routine that a symbol is, without whatever decoration. *plain: a Fortran name without an underscore; C libraries
+ * have functions of their own that are called "sswap" or "drot", so where it lies has to be looked at. */
+static const meaning *understand(const char *symbol, bool *fortran, bool *named_64, bool *plain)
 {
     size_t length = strlen(symbol);
 
-    if (length < 5 || length > 30)
+    if (length < 4 || length > 30)
         return NULL;
     for (size_t i = 0; gmm_blas_symbol_form_at(i); i++) {
         const gmm_blas_symbol_form *form = gmm_blas_symbol_form_at(i);
         size_t before = strlen(form->prefix), after = strlen(form->suffix);
         const char *at = symbol + before;
-        if ((form->fortran && !before && !after) || before + after >= length || strncmp(symbol, form->prefix, before) ||
+        if (before + after >= length || strncmp(symbol, form->prefix, before) ||
             strcmp(symbol + length - after, form->suffix))
             continue;
         size_t rest = length - before - after;
@@ -94,10 +93,81 @@ static const meaning *understand(const char *symbol, bool *fortran, bool *named_
         if (!m || (form->fortran && !gmm_blas_routine_at(m->routine)->fortran_void))
             continue;
         *fortran = form->fortran;
+        *plain = form->fortran && !before && !after;
         *named_64 = strstr(form->suffix, "64") != NULL;
         return m;
     }
     return NULL;
+}
+
+/* ---- whose names have no underscore ------------------------------------------------------------------------------ */
+
+typedef struct symbol_table {
+    const ElfW(Sym) * symbols;
+    const char *strings;
+    size_t count;
+} symbol_table;
+
+/* The chains of a GNU hash table end with an odd number; the last of them is the last symbol. */
+static size_t count_by_gnu_hash(const uint32_t *table)
+{
+    uint32_t bucket_count = table[0], first = table[1], bloom_words = table[2], last = 0;
+    const uint32_t *buckets = table + 4 + bloom_words * (sizeof(ElfW(Addr)) / sizeof *table);
+    const uint32_t *chains = buckets + bucket_count;
+
+    for (uint32_t i = 0; i < bucket_count; i++)
+        last = buckets[i] > last ? buckets[i] : last;
+    if (last < first)
+        return first;
+    while (!(chains[last - first] & 1))
+        last++;
+    return last + 1;
+}
+
+static symbol_table symbols_of(const struct link_map *object)
+{
+    symbol_table t = {NULL, NULL, 0};
+
+    for (const ElfW(Dyn) *d = object->l_ld; d && d->d_tag != DT_NULL; d++) {
+        if (d->d_tag == DT_SYMTAB)
+            t.symbols = (const ElfW(Sym) *)d->d_un.d_ptr;
+        else if (d->d_tag == DT_STRTAB)
+            t.strings = (const char *)d->d_un.d_ptr;
+        else if (d->d_tag == DT_HASH)
+            t.count = ((const uint32_t *)d->d_un.d_ptr)[1];
+        else if (d->d_tag == DT_GNU_HASH && !t.count)
+            t.count = count_by_gnu_hash((const uint32_t *)d->d_un.d_ptr);
+    }
+    return t;
+}
+
+/*
+ * An object is taken for a Fortran BLAS whose names have no underscore if it has a routine of each level, and the one
+ * that they all report wrong arguments to, under such names. If it has them with underscores, too, those without may be
+ * its C interface, with numbers passed by value, as ACML's and Sun's are; MKL, which has both for Fortran, says who it
+ * is.
+ */
+static bool has_plain_fortran(const struct link_map *object)
+{
+    static const char *const needed[] = {"xerbla", "dgemm", "dtrsm", "dgemv", "ddot", "daxpy", "dscal"};
+    enum {
+        NEEDED = sizeof needed / sizeof needed[0]
+    };
+    symbol_table t = symbols_of(object);
+    bool found[NEEDED] = {false}, all = true, underscores = false, is_mkl = false;
+
+    for (size_t i = 0; t.symbols && t.strings && i < t.count; i++) {
+        const char *name = t.strings + t.symbols[i].st_name;
+        if (t.symbols[i].st_shndx == SHN_UNDEF)
+            continue;
+        for (int n = 0; n < NEEDED; n++)
+            found[n] |= !strcmp(name, needed[n]);
+        underscores |= !strcmp(name, "dgemm_");
+        is_mkl |= !strcmp(name, "MKL_Get_Version");
+    }
+    for (int n = 0; n < NEEDED; n++)
+        all &= found[n];
+    return all && (is_mkl || !underscores);
 }
 
 /* ---- the other copy ---------------------------------------------------------------------------------------------- */
@@ -127,13 +197,15 @@ static size_t find_slot(const meaning *m, bool fortran, uintptr_t real, size_t f
 static uintptr_t bind(const meaning *m, bool fortran, bool named_64, uintptr_t real, const struct link_map *object,
                       const char *symbol)
 {
-    static _Atomic uint32_t used[2]; /* several threads may bind at once */
-    bool number = gmm_guard_returns_number(gmm_blas_routine_at(m->routine));
-    size_t from = number ? GMM_GUARD_WORD_SLOTS : 0, end = number ? GMM_GUARD_SLOTS : GMM_GUARD_WORD_SLOTS;
+    static _Atomic uint32_t used[3]; /* several threads may bind at once */
+    static const size_t first[] = {0, GMM_GUARD_WORD_SLOTS, GMM_GUARD_WORD_SLOTS + GMM_GUARD_NUMBER_SLOTS,
+                                   GMM_GUARD_SLOTS};
+    gmm_guard_result kind = gmm_guard_result_of(gmm_blas_routine_at(m->routine));
+    size_t from = first[kind], end = first[kind + 1];
     size_t slot = find_slot(m, fortran, real, from, end);
 
     if (slot == end) {
-        slot = from + atomic_fetch_add(&used[number], 1);
+        slot = from + atomic_fetch_add(&used[kind], 1);
         if (slot >= end) {
             atomic_fetch_add((_Atomic uint32_t *)there(&gmm_guard_slots_missing), 1);
             return real;
@@ -216,10 +288,10 @@ static void see_addresses(const struct link_map *object)
     if (!relocations || !symbols || !strings || (uintptr_t)relocations < object->l_addr)
         return;
     for (size_t i = 0; i < bytes / sizeof *relocations; i++) {
-        bool fortran, named_64;
+        bool fortran, named_64, plain = false;
         ElfW(Rela) *r = &relocations[i];
         if (ADDRESS_RELOCATION(ELF64_R_TYPE(r->r_info)) && r->r_addend == 0 &&
-            understand(strings + symbols[ELF64_R_SYM(r->r_info)].st_name, &fortran, &named_64))
+            understand(strings + symbols[ELF64_R_SYM(r->r_info)].st_name, &fortran, &named_64, &plain) && !plain)
             make_call_relocation(object, r);
     }
 }
@@ -242,9 +314,11 @@ __attribute__((visibility("default"))) unsigned la_objopen(struct link_map *obje
 __attribute__((visibility("default"))) uintptr_t la_symbind64(Elf64_Sym *symbol, unsigned index, uintptr_t *from,
                                                               uintptr_t *to, unsigned *flags, const char *name)
 {
-    bool fortran, named_64;
-    const meaning *m = watcher && symbol->st_value ? understand(name, &fortran, &named_64) : NULL;
+    bool fortran, named_64, plain;
+    const meaning *m = watcher && symbol->st_value ? understand(name, &fortran, &named_64, &plain) : NULL;
 
     (void)index, (void)from, (void)flags;
+    if (m && plain && !has_plain_fortran((const struct link_map *)*to))
+        m = NULL;
     return m ? bind(m, fortran, named_64, symbol->st_value, (const struct link_map *)*to, name) : symbol->st_value;
 }

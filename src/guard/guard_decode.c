@@ -100,7 +100,7 @@ static void next_factor(reader *r, const gmm_blas_call *call, bool real, double 
 }
 
 bool gmm_guard_decode(const gmm_guard_slot *slot, const gmm_guard_arguments *arguments, int integer_bits,
-                      gmm_blas_call *call, const void **result_at)
+                      gmm_blas_complex_return complex_return, gmm_blas_call *call, const void **result_at)
 {
     const gmm_blas_routine *routine = gmm_blas_routine_at(slot->routine);
     reader r = {.arguments = arguments, .integer_bits = integer_bits, .fortran = slot->fortran};
@@ -115,6 +115,11 @@ bool gmm_guard_decode(const gmm_guard_slot *slot, const gmm_guard_arguments *arg
                             .transpose_a = 'N',
                             .transpose_b = 'N',
                             .diag = 'N'};
+    if (routine->complex_value && complex_return == GMM_COMPLEX_UNKNOWN)
+        return false;
+    call->hidden_result = routine->complex_value && complex_return == GMM_COMPLEX_HIDDEN;
+    if (call->hidden_result)
+        *result_at = next_pointer(&r);
     for (const char *a = routine->arguments; *a; a++) {
         int32_t order;
         switch (*a) {

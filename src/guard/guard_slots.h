@@ -28,7 +28,8 @@ void gmm_guard_fill_slots(void);
 enum {
     GMM_GUARD_WORD_SLOTS = 768,   /* of functions that return nothing or an integer */
     GMM_GUARD_NUMBER_SLOTS = 256, /* ... a floating-point number */
-    GMM_GUARD_SLOTS = GMM_GUARD_WORD_SLOTS + GMM_GUARD_NUMBER_SLOTS,
+    GMM_GUARD_PAIR_SLOTS = 64,    /* ... a complex number, in whatever way */
+    GMM_GUARD_SLOTS = GMM_GUARD_WORD_SLOTS + GMM_GUARD_NUMBER_SLOTS + GMM_GUARD_PAIR_SLOTS,
     GMM_GUARD_WORDS = 16 /* Fortran's gbmv has 13 arguments and a hidden length; CBLAS's gemm 12 in integer registers */
 };
 
@@ -39,7 +40,8 @@ typedef struct gmm_guard_slot {
     bool fortran;
     bool named_64;                /* the symbol's name says that integers have 64 bits */
     _Atomic uint32_t shapes;      /* that were new so far */
-    _Atomic int32_t integer_bits; /* 0: not known yet */
+    _Atomic int32_t integer_bits; /* 0: not known yet; what follows is known then, too */
+    _Atomic int32_t complex_return;
     gmm_blas_any_function *real;
     const struct link_map *object; /* that defines it */
     char symbol[32];
@@ -59,12 +61,24 @@ extern _Atomic uint32_t gmm_guard_slots_missing, gmm_guard_connected;
 /* The stub of a slot. */
 gmm_blas_any_function *gmm_guard_stub(size_t slot);
 
-/* Whether a routine returns a floating-point number. */
-bool gmm_guard_returns_number(const gmm_blas_routine *routine);
+/* Where a routine's result is: in an integer register, in a floating-point one, in two; nothing is as a word. */
+typedef enum gmm_guard_result {
+    GMM_GUARD_WORD,
+    GMM_GUARD_NUMBER,
+    GMM_GUARD_PAIR
+} gmm_guard_result;
+
+gmm_guard_result gmm_guard_result_of(const gmm_blas_routine *routine);
+
+/* Two floating-point registers. A complex number of floats lies in the first alone on x86-64. */
+typedef struct gmm_guard_pair {
+    double first, second;
+} gmm_guard_pair;
 
 /* Where the stubs of each kind lead. */
 intptr_t gmm_guard_call_word(size_t slot, const gmm_guard_arguments *arguments);
 double gmm_guard_call_number(size_t slot, const gmm_guard_arguments *arguments);
+gmm_guard_pair gmm_guard_call_pair(size_t slot, const gmm_guard_arguments *arguments);
 
 /* This copy's own entry in the loader's list. */
 const struct link_map *gmm_guard_own_object(void);

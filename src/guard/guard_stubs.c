@@ -14,10 +14,12 @@
 
 _Atomic uint32_t gmm_guard_slots_missing, gmm_guard_connected;
 
-bool gmm_guard_returns_number(const gmm_blas_routine *routine)
+gmm_guard_result gmm_guard_result_of(const gmm_blas_routine *routine)
 {
-    return routine->sum == GMM_SUM_NRM2 || routine->sum == GMM_SUM_ASUM ||
-           (routine->sum == GMM_SUM_DOT && routine->fortran_void);
+    bool number = routine->sum == GMM_SUM_NRM2 || routine->sum == GMM_SUM_ASUM ||
+                  (routine->sum == GMM_SUM_DOT && routine->fortran_void);
+
+    return routine->complex_value ? GMM_GUARD_PAIR : number ? GMM_GUARD_NUMBER : GMM_GUARD_WORD;
 }
 
 #if !defined(__APPLE__) /* there guard_interpose.c has a function for each name */
@@ -79,9 +81,16 @@ EACH_2(STUBS_1, word, intptr_t, 0)
 EACH_2(STUBS_1, word, intptr_t, 1)
 EACH_2(STUBS_1, word, intptr_t, 2)
 EACH_2(STUBS_1, number, double, 3)
+/* What returns through an address hands on what lies in the registers, which nobody looks at. */
+STUBS_1(pair, gmm_guard_pair, 40)
+STUBS_1(pair, gmm_guard_pair, 41)
+STUBS_1(pair, gmm_guard_pair, 42)
+STUBS_1(pair, gmm_guard_pair, 43)
 
-static gmm_blas_any_function *const stubs[GMM_GUARD_SLOTS] = {EACH_2(NAMES_1, word, intptr_t, 0) EACH_2(
-    NAMES_1, word, intptr_t, 1) EACH_2(NAMES_1, word, intptr_t, 2) EACH_2(NAMES_1, number, double, 3)};
+static gmm_blas_any_function *const stubs[GMM_GUARD_SLOTS] = {
+    EACH_2(NAMES_1, word, intptr_t, 0) EACH_2(NAMES_1, word, intptr_t, 1) EACH_2(NAMES_1, word, intptr_t, 2)
+        EACH_2(NAMES_1, number, double, 3) NAMES_1(pair, gmm_guard_pair, 40) NAMES_1(pair, gmm_guard_pair, 41)
+            NAMES_1(pair, gmm_guard_pair, 42) NAMES_1(pair, gmm_guard_pair, 43)};
 
 gmm_blas_any_function *gmm_guard_stub(size_t slot)
 {

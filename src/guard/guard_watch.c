@@ -27,6 +27,11 @@ enum {
     WINDOW_BYTES = 64,           /* of a gap behind each line: where a tail that is too long goes */
     RESULT_TERMS = 512,          /* likewise, of a function over vectors, which is quick itself */
     SUM_MULTIPLICATIONS = 20000, /* the longest sum that is compared at every call */
+#if defined(__x86_64__)
+    SECOND_FLOAT = 1 /* of a complex number in registers: beside the first one */
+#else
+    SECOND_FLOAT = 2 /* ... in a register of its own */
+#endif
 };
 static const size_t most_kept_bytes = (size_t)256 << 20;
 
@@ -374,15 +379,18 @@ static void look_after(look *l)
 
 typedef struct returned {
     intptr_t word;
-    double number;
+    gmm_guard_pair numbers;
 } returned;
 
-static returned call_real(const gmm_guard_slot *slot, const gmm_guard_arguments *arguments, bool number)
+static returned call_real(const gmm_guard_slot *slot, const gmm_guard_arguments *arguments, gmm_guard_result kind)
 {
-    returned r = {0, 0};
+    returned r = {0, {0, 0}};
 
-    if (number)
-        r.number = ((double (*)(WORD_TYPES))slot->real)(ALL_WORDS, arguments->numbers[0], arguments->numbers[1]);
+    if (kind == GMM_GUARD_PAIR)
+        r.numbers =
+            ((gmm_guard_pair(*)(WORD_TYPES))slot->real)(ALL_WORDS, arguments->numbers[0], arguments->numbers[1]);
+    else if (kind == GMM_GUARD_NUMBER)
+        r.numbers.first = ((double (*)(WORD_TYPES))slot->real)(ALL_WORDS, arguments->numbers[0], arguments->numbers[1]);
     else
         r.word = ((intptr_t(*)(WORD_TYPES))slot->real)(ALL_WORDS, arguments->numbers[0], arguments->numbers[1]);
     return r;
@@ -393,15 +401,18 @@ static gmm_blas_result understand_result(const gmm_guard_watch *w, const returne
     gmm_blas_sum kind = w->call.routine->sum;
     bool single = gmm_blas_real_bytes(w->call.type) == sizeof(float);
     gmm_blas_result result = {{0, 0}, -1};
-    float narrow;
 
     if (complex_at) {
         gmm_audit_load(w->call.type, complex_at, 0, result.value);
     } else if (kind == GMM_SUM_IAMAX) {
         result.index = (w->integer_bits == 64 ? (int64_t)r->word : (int64_t)(int32_t)r->word) - w->call.fortran;
-    } else if (gmm_guard_returns_number(w->call.routine)) {
-        memcpy(&narrow, &r->number, sizeof narrow); /* a float in the lower half of its register */
-        result.value[0] = single ? (double)narrow : r->number;
+    } else if (gmm_guard_result_of(w->call.routine) != GMM_GUARD_WORD) {
+        /* A float lies in the lower half of its register; of two on x86-64 the second in the upper one. */
+        float narrow[4];
+        memcpy(narrow, &r->numbers, sizeof narrow);
+        result.value[0] = single ? (double)narrow[0] : r->numbers.first;
+        if (w->call.routine->complex_value)
+            result.value[1] = single ? (double)narrow[SECOND_FLOAT] : r->numbers.second;
     }
     return result;
 }
@@ -418,6 +429,10 @@ static int integer_bits(gmm_guard_slot *slot)
     if (bits)
         return bits;
     bits = gmm_guard_library(slot, &library);
+    /* C's functions have one way only. */
+    atomic_store(&slot->complex_return, !slot->fortran ? GMM_COMPLEX_REGISTERS
+                                        : library      ? library->complex_return
+                                                       : GMM_COMPLEX_UNKNOWN);
     atomic_store(&slot->integer_bits, bits);
     return bits;
 }
@@ -437,7 +452,7 @@ static bool understand_call(look *l, const gmm_guard_arguments *arguments, const
     gmm_guard_watch *w = &l->watch;
     char why[128];
 
-    if (!gmm_guard_decode(w->slot, arguments, w->integer_bits, &w->call, result_at))
+    if (!gmm_guard_decode(w->slot, arguments, w->integer_bits, w->complex_return, &w->call, result_at))
         return false;
     if (!gmm_call_is_legal(&w->call, why, sizeof why)) {
         if (gmm_blas_level(w->call.routine) > 1)
@@ -448,7 +463,7 @@ static bool understand_call(look *l, const gmm_guard_arguments *arguments, const
            (gmm_blas_level(w->call.routine) > 1 || w->call.routine->operands[1].form || w->call.operands[0].step > 0);
 }
 
-static returned watch(size_t number, const gmm_guard_arguments *arguments, bool gives_number)
+static returned watch(size_t number, const gmm_guard_arguments *arguments, gmm_guard_result kind)
 {
     gmm_guard_slot *slot = &gmm_guard_slots[number];
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0), outer = watched_frame;
@@ -459,12 +474,13 @@ static returned watch(size_t number, const gmm_guard_arguments *arguments, bool 
     if (!slot->real)
         stop("a BLAS function was called that was never bound");
     if ((outer && frame < outer) || !atomic_load_explicit(&slot->ready, memory_order_acquire))
-        return call_real(slot, arguments, gives_number);
+        return call_real(slot, arguments, kind);
     int error = errno;
     gmm_fp_env environment = gmm_fp_enter(); /* what is compared raises flags, and must not trap */
     watched_frame = frame;                   /* the library is asked for its integers through its own functions */
     l.watch.slot = slot;
     l.watch.integer_bits = integer_bits(slot);
+    l.watch.complex_return = (gmm_blas_complex_return)atomic_load_explicit(&slot->complex_return, memory_order_relaxed);
     count_call(slot);
     if (atomic_load_explicit(&gmm_guard_slots_missing, memory_order_relaxed))
         atomic_fetch_add(&gmm_guard_shared->unwatched, atomic_exchange(&gmm_guard_slots_missing, 0));
@@ -473,7 +489,7 @@ static returned watch(size_t number, const gmm_guard_arguments *arguments, bool 
         look_before(&l);
     gmm_fp_leave(environment);
     errno = error;
-    r = call_real(slot, arguments, gives_number);
+    r = call_real(slot, arguments, kind);
     error = errno;
     if (looks) {
         environment = gmm_fp_enter();
@@ -488,10 +504,15 @@ static returned watch(size_t number, const gmm_guard_arguments *arguments, bool 
 
 intptr_t gmm_guard_call_word(size_t slot, const gmm_guard_arguments *arguments)
 {
-    return watch(slot, arguments, false).word;
+    return watch(slot, arguments, GMM_GUARD_WORD).word;
 }
 
 double gmm_guard_call_number(size_t slot, const gmm_guard_arguments *arguments)
 {
-    return watch(slot, arguments, true).number;
+    return watch(slot, arguments, GMM_GUARD_NUMBER).numbers.first;
+}
+
+gmm_guard_pair gmm_guard_call_pair(size_t slot, const gmm_guard_arguments *arguments)
+{
+    return watch(slot, arguments, GMM_GUARD_PAIR).numbers;
 }

@@ -23,13 +23,15 @@ typedef struct gmm_guard_watch {
     gmm_blas_call call; /* data: the program's operands */
     gmm_blas_result result;
     int integer_bits;
+    gmm_blas_complex_return complex_return;
     int reasons;
     char *kept[GMM_BLAS_OPERANDS]; /* elements of an output before the call, line after line; NULL: not kept */
 } gmm_guard_watch;
 
-/* Read a call's arguments; *result_at is where a complex result goes. False if it is of a kind that is not known. */
+/* Read a call's arguments; *result_at is where a complex result goes, or NULL. False if it is of a kind that is not
+ * known. */
 bool gmm_guard_decode(const gmm_guard_slot *slot, const gmm_guard_arguments *arguments, int integer_bits,
-                      gmm_blas_call *call, const void **result_at);
+                      gmm_blas_complex_return complex_return, gmm_blas_call *call, const void **result_at);
 
 /* Look into a call that has been made. */
 void gmm_guard_examine(const gmm_guard_watch *watch);

@@ -54,4 +54,7 @@ NUMBER(snrm2) NUMBER(dnrm2) NUMBER(scnrm2) NUMBER(dznrm2)
 NUMBER(sasum) NUMBER(dasum) NUMBER(scasum) NUMBER(dzasum)
 WORD(isamax) WORD(idamax) WORD(icamax) WORD(izamax)
 WORD(srot) WORD(drot) WORD(csrot) WORD(zdrot)
+WORD(srotm) WORD(drotm)
+WORD(srotg) WORD(drotg)
+WORD(srotmg) WORD(drotmg)
     /* clang-format on */

@@ -42,9 +42,12 @@ gathermm audit --compare "$libraries/libfaulty_none.so" "$libraries/libfaulty_no
 
 # Bits that differ where both are right are told of, and are no failure.
 gathermm audit --compare "$libraries/libfaulty_none.so" "$libraries/libfaulty_unaligned_bits.so" --cases 400 --checks accuracy \
-    --routines ddot,dcopy >text
+    --routines ddot,dcopy --json bits.json --html bits.html >text
 echo "[$?]"
 grep DIFFERS text
+python3 -c 'import json
+for d in json.load(open("bits.json"))["differing_bits"]: print(d["routine"], d["differing"] <= d["compared"], "(" in d["call"])'
+grep -A3 'id="bits"' bits.html | tail -1 | cut -d'<' -f1-3
 
 # One that cannot be loaded does not keep the other from being run.
 gathermm audit ./nowhere.so "$libraries/libfaulty_none.so" "${narrow[@]}" >text

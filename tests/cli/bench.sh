@@ -36,6 +36,15 @@ echo "[$?]"
 gathermm bench --arithmetic int4
 echo "[$?]"
 
+# Rows of f32 alone are timed through a BLAS, too; one that cannot be had ends it.
+faulty=$(dirname "$(readlink -f "$(command -v gathermm)")")/faulty
+gathermm bench "${common[@]}" --in-cache --tokens 200 --formats f32,bf16 --activations f32 --blas "$faulty/libroute_none.so" --json blas.json >text
+echo "[$?]"
+python3 -c 'import json
+for row in json.load(open("blas.json")): print(row["format"], row["blas_ratio"] > 0)'
+grep -c 'times as long through the BLAS' text
+gathermm bench "${common[@]}" --in-cache --tokens 2 --formats f32 --blas ./nowhere.so 2>&1 | cut -c1-30
+
 # Prepared weights: the same work otherwise, and none that raw ones are compared with.
 gathermm bench "${common[@]}" --in-cache --prepared --tokens 1,40 --formats f32,bf16,nvfp4 --activations f32 --json prepared.json |
     grep ^custom
@@ -50,6 +59,8 @@ gathermm bench "${common[@]}" --moe --in-cache --prepared --tokens 40 --formats 
     grep rows
 gathermm bench "${common[@]}" --in-cache --tokens 1 --formats bf16 --activations f32 --compare layers.json | grep rows
 gathermm bench "${common[@]}" --moe --layout plain
+echo "[$?]"
+gathermm bench "${common[@]}" --moe --blas auto
 echo "[$?]"
 gathermm bench --shape 128,48,4,2 --threads 1 --moe --formats affine4
 echo "[$?]"

@@ -58,6 +58,9 @@ def check_files(gathermm, finding, library, clean, compiler, folder, shows=True)
     assert status == (1 if shows else 0), report
     status, report = replay(gathermm, path + ".gmmcall", clean)
     assert status == 0 and not any(control["fails"] for control in report["controls"]), report
+    program = pathlib.Path(path + ".c").read_text(encoding="utf-8")
+    assert " * Made smaller for this program: " in program, program
+    assert ("Nothing was made smaller" in program) == (not shows), program
     status, output = run_program(path + ".c", library, compiler, folder)
     assert status == (1 if shows else 0), output
     status, output = run_program(path + ".c", clean, compiler, folder)

@@ -26,7 +26,7 @@ sources=()
 for file in "$root"/src/guard/*.c; do
     [ "$(basename "$file")" = guard_bind.c ] || sources+=("$file") # LD_AUDIT's half
 done
-for name in audit_memory blas_call blas_find blas_invoke blas_library call_element call_file call_lines call_trial \
+for name in audit_memory blas_call blas_find blas_invoke blas_library call_element call_file call_lines call_trial givens \
     guard_session provider provider_check routine; do
     sources+=("$root/src/blas/$name.c")
 done

@@ -135,7 +135,7 @@ static void overlap_is_of_elements(void **state)
 static void finite_is_of_elements(void **state)
 {
     gmm_blas_call c = product(3, 3, 3);
-    const void *before[] = {rooms[0], rooms[1], rooms[2]};
+    const void *before[GMM_BLAS_OPERANDS] = {rooms[0], rooms[1], rooms[2]};
 
     (void)state;
     memset(rooms, 0, sizeof rooms);
@@ -229,6 +229,7 @@ static void files_come_back(void **state)
     gmm_replay_control control;
     assert_int_equal(gmm_replay_run(replay, "/nonexistent/libblas.so", 0, &control), GMM_ERR_FILE);
     assert_int_equal(gmm_replay_run(replay, NULL, 99, &control), GMM_ERR_INDEX);
+    assert_int_equal(gmm_replay_reduce(replay, "/nonexistent/libblas.so", 1), GMM_ERR_FILE);
     gmm_replay_close(replay);
     gmm_replay_close(NULL);
 }
@@ -314,6 +315,7 @@ static void null_is_refused(void **state)
     assert_int_equal(gmm_replay_open(NULL, NULL), GMM_ERR_NULL);
     assert_int_equal(gmm_replay_run(NULL, NULL, 0, NULL), GMM_ERR_NULL);
     assert_int_equal(gmm_replay_program(NULL, NULL), GMM_ERR_NULL);
+    assert_int_equal(gmm_replay_reduce(NULL, NULL, 1), GMM_ERR_NULL);
     assert_string_equal(gmm_guard_verdict_text(GMM_GUARD_CALLER), "CALLER");
     assert_string_equal(gmm_guard_verdict_text((gmm_guard_verdict)99), "");
 }

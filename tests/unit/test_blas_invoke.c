@@ -46,7 +46,7 @@ static void put_letter(char value)
 
 /* ---- the arguments of every call --------------------------------------------------------------------------------- */
 
-static double storage[3][4];
+static double storage[4][4];
 
 /* Sizes and steps that need the whole width and a sign. */
 #define SIZES(I)                                                                                                       \
@@ -54,8 +54,8 @@ static double storage[3][4];
     const I m = wide ? (I)-5000000000 : -3, n = wide ? (I)6000000000 : 2000000000, k = wide ? (I)7000000000 : 7;       \
     const I step0 = wide ? (I)8000000000 : 11, step1 = wide ? (I)-9000000000 : -22, step2 = 33;                        \
     const int bits = 8 * (int)sizeof(I);                                                                               \
-    void *const p0 = storage[0], *const p1 = storage[1], *const p2 = storage[2];                                       \
-    (void)m, (void)n, (void)k, (void)step0, (void)step1, (void)step2, (void)p0, (void)p1, (void)p2
+    void *const p0 = storage[0], *const p1 = storage[1], *const p2 = storage[2], *const p3 = storage[3];               \
+    (void)m, (void)n, (void)k, (void)step0, (void)step1, (void)step2, (void)p0, (void)p1, (void)p2, (void)p3
 
 /* Make the call that has just been recorded once more, generically. */
 static gmm_blas_result again(const char *name, gmm_blas_any_function *function, bool fortran, int bits)
@@ -75,7 +75,8 @@ static gmm_blas_result again(const char *name, gmm_blas_any_function *function, 
                           .beta = {3.5, 4.5},
                           .operands = {{.data = storage[0], .step = wide ? 8000000000 : 11},
                                        {.data = storage[1], .step = wide ? -9000000000 : -22},
-                                       {.data = storage[2], .step = 33}}};
+                                       {.data = storage[2], .step = 33},
+                                       {.data = storage[3]}}};
     char compiled[sizeof seen];
 
     memcpy(compiled, seen, sizeof seen);
@@ -151,6 +152,18 @@ enum {
 #define CBLAS_TEST(I, T, S, REAL, COMPLEX, REAL_PREFIX)                                                                \
     CBLAS_WITH_FACTORS(I, T, PUT, real_##S)                                                                            \
     CBLAS_WITH_FACTORS(I, const T *, PUT2, complex_##S)                                                                \
+    static void rotm_##S(I n, void *x, I incx, void *y, I incy, const void *p)                                         \
+    {                                                                                                                  \
+        PUT(n), PUT(x), PUT(incx), PUT(y), PUT(incy), PUT(p);                                                          \
+    }                                                                                                                  \
+    static void rotg_##S(void *a, void *b, void *c, void *s)                                                           \
+    {                                                                                                                  \
+        PUT(a), PUT(b), PUT(c), PUT(s);                                                                                \
+    }                                                                                                                  \
+    static void rotmg_##S(void *d1, void *d2, void *x1, T y1, void *p)                                                 \
+    {                                                                                                                  \
+        PUT(d1), PUT(d2), PUT(x1), PUT(y1), PUT(p);                                                                    \
+    }                                                                                                                  \
     static void rot_##S(I n, void *x, I incx, void *y, I incy, T c, T s)                                               \
     {                                                                                                                  \
         PUT(n), PUT(x), PUT(incx), PUT(y), PUT(incy), PUT(c), PUT(s);                                                  \
@@ -197,6 +210,12 @@ enum {
         AGAIN(COMPLEX "herk", rank_k_real_##S, false);                                                                 \
         rot_##S(n, p0, step0, p1, step1, alpha[0], beta[0]);                                                           \
         AGAIN(REAL "rot", rot_##S, false);                                                                             \
+        rotm_##S(n, p0, step0, p1, step1, p2);                                                                         \
+        AGAIN(REAL "rotm", rotm_##S, false);                                                                           \
+        rotg_##S(p0, p1, p2, p3);                                                                                      \
+        AGAIN(REAL "rotg", rotg_##S, false);                                                                           \
+        rotmg_##S(p0, p1, p2, alpha[0], p3);                                                                           \
+        AGAIN(REAL "rotmg", rotmg_##S, false);                                                                         \
         rot_##S(n, p0, step0, p1, step1, alpha[0], beta[0]);                                                           \
         AGAIN(COMPLEX REAL "rot", rot_##S, false);                                                                     \
         value_##S(n, p0, step0, p1, step1);                                                                            \
@@ -273,6 +292,10 @@ CBLAS_TEST(int64_t, double, double_64, "d", "z", "dz")
     {                                                                                                                  \
         PUT(*n), PUT(*alpha), PUT(x), PUT(*incx), PUT(y), PUT(*incy);                                                  \
     }                                                                                                                  \
+    static void frotmg_##S(void *d1, void *d2, void *x1, const T *y1, void *p)                                         \
+    {                                                                                                                  \
+        PUT(d1), PUT(d2), PUT(x1), PUT(*y1), PUT(p);                                                                   \
+    }                                                                                                                  \
     static void frot_##S(const I *n, void *x, const I *incx, void *y, const I *incy, const T *c, const T *s)           \
     {                                                                                                                  \
         PUT(*n), PUT(x), PUT(*incx), PUT(y), PUT(*incy), PUT(*c), PUT(*s);                                             \
@@ -307,6 +330,10 @@ CBLAS_TEST(int64_t, double, double_64, "d", "z", "dz")
         AGAIN(REAL "axpy", faxpy_##S, true);                                                                           \
         frot_##S(&n, p0, &step0, p1, &step1, alpha, beta);                                                             \
         AGAIN(REAL "rot", frot_##S, true);                                                                             \
+        rotg_##S(p0, p1, p2, p3);                                                                                      \
+        AGAIN(REAL "rotg", rotg_##S, true);                                                                            \
+        frotmg_##S(p0, p1, p2, alpha, p3);                                                                             \
+        AGAIN(REAL "rotmg", frotmg_##S, true);                                                                         \
         fdot_##S(&n, p0, &step0, p1, &step1);                                                                          \
         assert_true(AGAIN(REAL "dot", fdot_##S, true).value[0] == 5.5);                                                \
         fnorm_##S(&n, p0, &step0);                                                                                     \

@@ -18,5 +18,7 @@ double fmax(double x, double y);
 double fmin(double x, double y);
 double ldexp(double x, int exponent);
 double hypot(double x, double y);
+long double hypotl(long double x, long double y);
+double copysign(double x, double y);
 
 #endif
