@@ -196,8 +196,8 @@ typedef struct bench_row {
     double error;      /* of int8 sums: their distance from f32 ones, as a share of those (root mean squares); else 0 */
     double products_s; /* of layers: the median of the same from three products */
     double ratio, ratio_spread; /* and of its time over the layer's, pair by pair */
-    double blas_ratio; /* the median through --blas over ours; 0: not timed */
-    const char *ceiling; /* the one that binds */
+    double blas_ratio;          /* the median through --blas over ours; 0: not timed */
+    const char *ceiling;        /* the one that binds */
     double ceiling_rate, ceiling_share;
 } bench_row;
 

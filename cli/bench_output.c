@@ -98,8 +98,7 @@ json_t *bench_row_json(const bench_row *row)
         (int)row->repetitions, "median_s", number(row->median_s), "min_s", number(row->min_s), "spread",
         number(row->spread), "gbytes_s", number(bench_gbytes_s(row)), "gflop_s", number(bench_gflop_s(row)), "error",
         number(row->error), "ceiling", row->ceiling ? row->ceiling : "", "ceiling_rate", number(row->ceiling_rate),
-        "ceiling_share", number(row->ceiling_share), "blas_ratio", number(row->blas_ratio),
-        "work", bench_work(row));
+        "ceiling_share", number(row->ceiling_share), "blas_ratio", number(row->blas_ratio), "work", bench_work(row));
     if (row->layer) {
         json_object_set_new(object, "products_s", number(row->products_s));
         json_object_set_new(object, "ratio", number(row->ratio));
