@@ -19,8 +19,8 @@
 
 enum {
     BLOCK = GMM_ACTIVATION_BLOCK,
-    /* Bytes between gate and down: as much as second-level caches hold. But an expert's weights are read again for each
-     * part of its pairs, and fewer rows would not repay that. */
+    /* Bytes between gate and down, for each thread: as much as second-level caches hold. But an expert's weights are
+     * read again for each part of its pairs, and fewer rows would not repay that, nor give all threads work. */
     HIDDEN_BYTES = 4 << 20,
     LEAST_ROWS = 128,
     /* Bytes of results that wait for their sum: a block of tokens. */
@@ -86,11 +86,11 @@ static int64_t lay_out(const gmm_moe_model *model, const gmm_moe_sizes *sizes, c
 }
 
 /* Rows of `width` floats in a part, of at most `most`. */
-static int64_t part_rows(int64_t width, int64_t most)
+static int64_t part_rows(int64_t width, int64_t threads, int64_t most)
 {
     int64_t rows = HIDDEN_BYTES / (int64_t)sizeof(float) / (width > 0 ? width : 1);
 
-    return minimum(rows < LEAST_ROWS ? LEAST_ROWS : rows, most);
+    return minimum((rows < LEAST_ROWS ? LEAST_ROWS : rows) * threads, most);
 }
 
 int64_t gmm_moe_plan_sizes(const gmm_context *context, const gmm_moe_model *model, int64_t tokens, int64_t slots,
@@ -106,8 +106,8 @@ int64_t gmm_moe_plan_sizes(const gmm_context *context, const gmm_moe_model *mode
     sizes->block = minimum(sizes->block < 1 ? 1 : sizes->block, tokens);
     if (gmm_mul_overflows(sizes->block, slots, &pairs))
         return -1;
-    sizes->rows = part_rows(model->experts.width, pairs);
-    sizes->shared_rows = model->shared.down.weights ? part_rows(model->shared.width, sizes->block) : 0;
+    sizes->rows = part_rows(model->experts.width, sizes->tasks, pairs);
+    sizes->shared_rows = model->shared.down.weights ? part_rows(model->shared.width, sizes->tasks, sizes->block) : 0;
     if (gmm_mul_overflows(sizes->rows, model->experts.width, &bytes) ||
         gmm_mul_overflows(sizes->shared_rows, model->shared.width, &bytes))
         return -1;

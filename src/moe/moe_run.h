@@ -12,7 +12,7 @@ typedef struct gmm_moe_sizes {
     int64_t rows;          /* the most rows between gate and down at a time */
     int64_t shared_rows;
     int64_t logit_tokens; /* tokens that are routed at a time; 0: none are */
-    int64_t tasks;        /* of routing */
+    int64_t tasks;        /* of routing: the threads */
 } gmm_moe_sizes;
 
 /* The parts of scratch. */
