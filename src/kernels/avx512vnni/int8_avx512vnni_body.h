@@ -363,11 +363,11 @@ static inline void turn_floats(float (*from)[16], int64_t count, int64_t stride,
             _mm512_store_ps(to + i * stride, lanes[i]);
 }
 
-/* Scales and biases of up to 16 groups of 16 columns as f32, lanes along N. */
-static inline __attribute__((always_inline)) void turn_scales(const gmm_weights *weights, const gmm_rows *w,
-                                                              int64_t column, int64_t columns, int64_t first,
-                                                              int64_t count, int64_t stride, float *scales,
-                                                              float *biases)
+/* Scales and biases of up to 16 groups of 16 columns as f32, lanes along N. Not copied into each variant of few: that
+ * takes compilers minutes. */
+static __attribute__((noinline)) void turn_scales(const gmm_weights *weights, const gmm_rows *w, int64_t column,
+                                                  int64_t columns, int64_t first, int64_t count, int64_t stride,
+                                                  float *scales, float *biases)
 {
     if (INT8_BIASES && weights->scales_dtype == GMM_BF16 && weights->biases_dtype == GMM_BF16) {
         /* Two numbers of 16 bits of each column are turned together. */
@@ -432,6 +432,11 @@ static inline __attribute__((always_inline)) __m512i add_products(__m512i sum, _
 
 /* ---- few rows: lanes along N as well, but 16 columns go from memory to sums in one go ---- */
 
+static __attribute__((noinline)) void turn_few(const uint8_t *const *from, int64_t k, int64_t count, uint8_t *to)
+{
+    turn_piece(from, k, count, GMM_INT8_FEW_BITS, 64, to);
+}
+
 /* Groups of a piece go on the sums of `rows` rows, a constant. */
 static inline __attribute__((always_inline)) void piece_rows(const uint8_t *codes, int64_t groups, int64_t size,
                                                              const int8_t *x, const float *factors, const float *scales,
@@ -463,12 +468,12 @@ static inline __attribute__((always_inline)) void piece_rows(const uint8_t *code
     }
 }
 
-static inline __attribute__((always_inline)) void few_rows(const gmm_int8_few *call, int bits, int rows)
+static inline __attribute__((always_inline)) void few_rows(const gmm_int8_few *call, int rows)
 {
     const int64_t size = call->weights->group_size, groups = call->k / size;
     /* The next 16 columns, of this item or what may follow it, are fetched; line after line where rows lie one after
      * the other, since the CPU helps with that. */
-    const bool in_order = call->w.code_bytes == call->k * bits / 8;
+    const bool in_order = call->w.code_bytes == call->k * GMM_INT8_FEW_BITS / 8;
     const int64_t line_step = in_order ? 64 : call->w.code_bytes, pace = in_order ? 16 : 1;
     const uintptr_t codes_ahead = (uintptr_t)(16 * call->w.code_bytes),
                     scales_ahead = (uintptr_t)(16 * call->w.scale_bytes),
@@ -496,12 +501,13 @@ static inline __attribute__((always_inline)) void few_rows(const gmm_int8_few *c
             turn_scales(call->weights, &call->w, column, call->columns, first, end - first, 16, scales, biases);
             for (int64_t k = first * size; k < end * size; k += INT8_PIECE) {
                 int64_t count = end * size - k < INT8_PIECE ? end * size - k : INT8_PIECE;
-                for (int line = 0; line < INT8_PIECE * bits / 8; line += 64)
+                for (int line = 0; line < INT8_PIECE * GMM_INT8_FEW_BITS / 8; line += 64)
 #pragma GCC unroll 16
                     for (int c = 0; c < 16; c++)
-                        __builtin_prefetch((const void *)((uintptr_t)from[0] + codes_ahead +
-                                                          (uintptr_t)((k * bits / 8 + line) * pace + c * line_step)));
-                turn_piece(from, k, count, bits, 64, codes);
+                        __builtin_prefetch(
+                            (const void *)((uintptr_t)from[0] + codes_ahead +
+                                           (uintptr_t)((k * GMM_INT8_FEW_BITS / 8 + line) * pace + c * line_step)));
+                turn_few(from, k, count, codes);
                 piece_rows(codes, count / size, size, call->x.codes + k * rows, call->x.factors + k / size * 2 * rows,
                            scales + (k / size - first) * 16, biases + (k / size - first) * 16, rows, sums);
             }
@@ -512,12 +518,12 @@ static inline __attribute__((always_inline)) void few_rows(const gmm_int8_few *c
     }
 }
 
-static inline __attribute__((always_inline)) void few_variant(const gmm_int8_few *call, int bits)
+static inline __attribute__((always_inline)) void few_variant(const gmm_int8_few *call)
 {
     switch (call->rows) {
 #define INT8_CASE(rows)                                                                                                \
     case rows:                                                                                                         \
-        few_rows(call, bits, rows);                                                                                    \
+        few_rows(call, rows);                                                                                          \
         break
         INT8_CASE(2);
         INT8_CASE(3);

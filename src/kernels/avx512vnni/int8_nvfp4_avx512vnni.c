@@ -38,7 +38,7 @@ static void dot(const gmm_int8_dot *call)
 
 static void few(const gmm_int8_few *call)
 {
-    few_variant(call, GMM_INT8_FEW_BITS);
+    few_variant(call);
 }
 
 static void fill(const gmm_int8_panel *panel)
