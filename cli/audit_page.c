@@ -90,10 +90,14 @@ static void put_summary(FILE *to, const audit_session *session)
         fprintf(to, "</a></td><td class=\"n\">%" PRId64 "</td><td><span class=\"v%s\">%s</span></td><td>",
                 gmm_audit_cases(run->audit), fails ? "" : " fine",
                 fails ? "breaks its contract" : "keeps its contract");
-        for (int v = GMM_AUDIT_VIOLATION; v <= GMM_AUDIT_NONREPRO; v++)
-            if (audit_findings_of(run, (gmm_audit_verdict)v))
-                fprintf(to, "%zu %s ", audit_findings_of(run, (gmm_audit_verdict)v),
-                        gmm_audit_verdict_text((gmm_audit_verdict)v));
+        const char *comma = "";
+        for (int v = GMM_AUDIT_VIOLATION; v <= GMM_AUDIT_NONREPRO; v++) {
+            if (!audit_findings_of(run, (gmm_audit_verdict)v))
+                continue;
+            fprintf(to, "%s%zu %s", comma, audit_findings_of(run, (gmm_audit_verdict)v),
+                    gmm_audit_verdict_text((gmm_audit_verdict)v));
+            comma = ", ";
+        }
         fputs("</td></tr>\n", to);
         free(name);
     }

@@ -326,9 +326,10 @@ int audit_session_compare(audit_session *session, char **libraries)
     int status;
 
     stop_notice();
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++)
         if (!add_run(session, libraries[i], NULL))
             return EXIT_COULD_NOT_RUN;
+    for (int i = 0; i < 2; i++) {
         if (i) { /* the same cases, however long they take */
             session->cases = gmm_audit_position(session->runs[0].audit);
             session->seconds = 1e9;
