@@ -3,7 +3,8 @@
 #
 # One output is sum x[k] w[k], with w the weights exactly as a library stores them. `values` are rows of w in double,
 # `terms` what bounds a weight's parts: |scale * code| + |offset| (|w| where there is no offset). Each function takes x
-# (K), values and terms (rows, K) in double and gives one bound a row.
+# (K), values and terms (rows, K) in double and gives one bound a row, before the result is rounded to its type. None
+# of them falls when an |x[k]| grows.
 import numpy as np
 
 UNIT = {"f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8}
@@ -24,19 +25,43 @@ def rounded_to(dtype, exact, bound):
     return bound + UNIT[dtype] * (np.abs(exact) + bound) + SMALLEST_HALF[dtype]
 
 
-def contract(x, values, decode_roundings, out_dtype):
+def of_inexact(bound, x, error, values, terms):
+    """`bound`, a function of (x, values, terms), where what is multiplied is off from x by up to `error`."""
+    return bound(np.abs(x) + error, values, terms) + np.abs(values) @ error
+
+
+def silu_product(gate, gate_error, up, up_error, dtype):
+    """(a, how far it may be off) for a = gate / (1 + exp(-gate)) * up of inexact gate and up.
+
+    The slope of SiLU is below 1.1. An exponential within 2.6 units in the last place, 1 +, a quotient (or a product of
+    the logistic function) are within 9 half units of SiLU, then comes the product; in a type of 16 bits each is one
+    rounding, of an exponential in f32."""
+    unit, smallest = UNIT[dtype], SMALLEST_NORMAL
+    value = gate / (1 + np.exp(-gate))
+    error = 1.1 * gate_error
+    error = error + gamma(9, unit) * (np.abs(value) + error) + smallest
+    product = np.abs(value) * up_error + error * (np.abs(up) + up_error)
+    return value * up, product + unit * (np.abs(value * up) + product) + smallest
+
+
+def weighted_sum(weights, results, errors, dtype):
+    """(sum over j of weights[j] * results[j], how far it may be off): a product, and an addition for each."""
+    size = np.abs(weights) @ (np.abs(results) + errors)
+    return weights @ results, np.abs(weights) @ errors + gamma(weights.size + 1, UNIT[dtype]) * size + SMALLEST_NORMAL
+
+
+def contract(x, values, decode_roundings):
     """gathermm: docs/numerics.md."""
     k = x.size
-    bound = gamma(k + 5 + decode_roundings) * (np.abs(values) @ np.abs(x)) + (k + 2) * 2.0**-149
-    return rounded_to(out_dtype, values @ x, bound)
+    return gamma(k + 5 + decode_roundings) * (np.abs(values) @ np.abs(x)) + (k + 2) * 2.0**-149
 
 
-def int8_contract(x, values, terms, group_size, out_dtype):
+def int8_contract(x, values, terms, group_size):
     """gathermm with int8 activations: docs/numerics.md. What x is off by after it is rounded, then f32's own part."""
     largest = np.abs(x).reshape(-1, group_size).max(axis=1)
     error = np.repeat(largest, group_size) * (1 / 254 + 2.0**-22)
     bound = np.abs(values) @ error + gamma(largest.size + 4) * (np.abs(terms) @ (np.abs(x) + error))
-    return rounded_to(out_dtype, values @ x, bound + x.size * SMALLEST_NORMAL)
+    return bound + x.size * SMALLEST_NORMAL
 
 
 def f32_sum(x, terms, extra_roundings):
