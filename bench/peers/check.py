@@ -15,7 +15,7 @@ def check_product(problem, prepared, ids):
         values, terms = prepared.rows(0, problem.matrices[0].base_rows(expert, columns))
         x = problem.x[token].astype(np.float64)
         exact = values @ x
-        bound = bounds.rounded_to(prepared.out_dtype, exact, prepared.bound(x, values, terms))
+        bound = bounds.rounded_to(prepared.out_dtype, exact, prepared.bound(x, values, terms, bounds.ONE))
         checked.append((got[token, slot, columns], exact, bound))
     return checked
 
@@ -28,12 +28,14 @@ def base_product(prepared, matrix, count, xs):
         values, terms = prepared.rows(matrix, rows)
         for i, x in enumerate(xs):
             exact[i, rows] = values @ x
-            error[i, rows] = bounds.rounded_to(prepared.step_dtype, exact[i, rows], prepared.bound(x, values, terms))
+            bound = prepared.bound(x, values, terms, bounds.MANY)
+            error[i, rows] = bounds.rounded_to(prepared.step_dtype, exact[i, rows], bound)
     return exact, error
 
 
 def check_layer(problem, prepared, ids):
-    """As check_product: the bounds of the steps carried through those that follow (docs/numerics.md)."""
+    """As check_product: the bounds of the steps carried through those that follow (docs/numerics.md). They hold for
+    the root mean square of a token's results."""
     got, checked = prepared.output(), []
     tokens = sorted({0, len(ids) - 1, int(problem.rng.integers(0, len(ids)))})
     xs = problem.x[tokens].astype(np.float64)
@@ -49,7 +51,7 @@ def check_layer(problem, prepared, ids):
                                            prepared.step_dtype)
             values, terms = prepared.rows(DOWN, problem.matrices[DOWN].base_rows(expert, columns))
             exact = values @ a
-            bound = bounds.of_inexact(prepared.bound, a, error, values, terms)
+            bound = bounds.of_inexact(prepared.bound, a, error, values, terms, bounds.MANY)
             results.append((exact, bounds.rounded_to(prepared.step_dtype, exact, bound)))
         weights = problem.weights[token].astype(np.float64)
         exact, bound = bounds.weighted_sum(weights, *map(np.stack, zip(*results)), prepared.step_dtype)
@@ -57,11 +59,17 @@ def check_layer(problem, prepared, ids):
     return checked
 
 
+def root_mean_square(numbers):
+    return float(np.sqrt(np.mean(np.square(numbers))))
+
+
 def reference_check(problem, prepared, ids):
     """(largest error / bound, largest error / root mean square of the results) over a sample of outputs."""
-    checked = (check_layer if problem.layer else check_product)(problem, prepared, ids)
-    got, exact, bound = [np.concatenate(parts) for parts in zip(*checked)]
-    error = np.abs(got.astype(np.float64) - exact)
-    share = error / bound
-    worst = float(np.max(np.where(np.isnan(share), np.inf, share)))
-    return worst, float(np.max(error)) / float(np.sqrt(np.mean(np.square(exact))))
+    worst, errors, exacts = 0.0, [], []
+    for got, exact, bound in (check_layer if problem.layer else check_product)(problem, prepared, ids):
+        error = np.abs(got.astype(np.float64) - exact)
+        share = root_mean_square(error) / root_mean_square(bound) if problem.layer else np.max(error / bound)
+        worst = max(worst, np.inf if np.isnan(share) else float(share))
+        errors.append(error)
+        exacts.append(exact)
+    return worst, float(np.max(errors)) / root_mean_square(exacts)

@@ -48,6 +48,7 @@ class Prepared:
         """(values, terms) of rows of the base of problem.matrices[matrix], as bounds.py wants them."""
         raise NotImplementedError
 
-    def bound(self, x, values, terms):
-        """The largest error that this library's arithmetic can make in a product, one a row, before it is rounded."""
+    def bound(self, x, values, terms, signs):
+        """The largest error that this library's arithmetic can make in a product, one a row, before it is rounded;
+        signs: bounds.ONE or bounds.MANY."""
         raise NotImplementedError

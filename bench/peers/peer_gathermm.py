@@ -88,7 +88,7 @@ class PreparedGathermm(Prepared):
         biases = None if base.biases is None else base.biases[numbers]
         return decode.mlx(base.w[numbers], base.scales[numbers], biases, self.case.format)
 
-    def bound(self, x, values, terms):
+    def bound(self, x, values, terms, signs):
         if self.int8:
-            return bounds.int8_contract(x, values, terms, self.case.format.group_size)
+            return bounds.int8_contract(x, values, terms, self.case.format.group_size, signs)
         return bounds.contract(x, values, 1 if self.case.format.mode == "affine" else 0)

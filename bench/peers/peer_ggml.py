@@ -130,8 +130,8 @@ class PreparedGgml(Prepared):
     def rows(self, matrix, numbers):
         return decode.ggml(self.bases[matrix][numbers], self.type_name)
 
-    def bound(self, x, values, terms):
-        return bounds.rounded_activations(x, values, terms, self.rounds_to, self.weight_unit)
+    def bound(self, x, values, terms, signs):
+        return bounds.rounded_activations(x, values, terms, self.rounds_to, signs, self.weight_unit)
 
     def __del__(self):
         if self.handle:

@@ -96,7 +96,7 @@ class PreparedMlx(Prepared):
             base[1:] = [decode.ggml(part, "bf16")[0] for part in base[1:]]
         return decode.mlx(base[0], base[1], base[2] if len(base) > 2 else None, self.case.format)
 
-    def bound(self, x, values, terms):
+    def bound(self, x, values, terms, signs):
         if self.case.activations == "f32":
             return bounds.f32_sum(x, terms, 3)  # two roundings more to decode a weight, one to scale a group
         return bounds.rounded_each_step(x, terms, "bf16")

@@ -68,7 +68,7 @@ class PreparedDense(Prepared):
     def rows(self, matrix, numbers):
         return decode.dense(self.bases[matrix][numbers], np.float32)
 
-    def bound(self, x, values, terms):
+    def bound(self, x, values, terms, signs):
         return bounds.f32_sum(x, terms, 2)  # a BLAS may multiply the sum by alpha
 
 

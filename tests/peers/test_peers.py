@@ -18,6 +18,7 @@ import decode
 import measure
 import problem
 import report
+from peer_gathermm import PreparedGathermm
 from peer_numpy import PreparedNumPy
 from routing import Router
 
@@ -155,6 +156,22 @@ def test_the_check_catches_a_wrong_layer(spoil):
     assert check.reference_check(made, prepared, ids)[0] > 10
 
 
+@pytest.mark.parametrize("spoil", ["nothing", "gate and up", "experts"])
+@pytest.mark.parametrize("name", ["affine8", "affine4", "mxfp4", "nvfp4"])
+def test_the_check_catches_a_wrong_layer_of_int8(name, spoil):
+    """Activations rounded to int8 do not hide it."""
+    import gathermm_ctypes as gmm
+    made = make_problem(name, tokens=5, what="layer", shape=SHAPE["small"])
+    prepared = PreparedGathermm(gmm, made, True)
+    ids = Router(1, 4, 2).draw(5)
+    prepared.load((ids + 1) % 4 if spoil == "experts" else ids)
+    prepared.run(0)
+    if spoil == "gate and up":
+        prepared.bases[:2] = prepared.bases[1::-1]
+    worst, _ = check.reference_check(made, prepared, ids)
+    assert worst <= 1 if spoil == "nothing" else worst > 2
+
+
 def test_silu_product_bound():
     """It covers what f32 does to numbers that are off by as much as is said, and is not far from that."""
     rng = np.random.default_rng(8)
@@ -254,6 +271,16 @@ def test_rounded_each_step_covers_bf16():
     """4096 ones add up to 256 in bf16."""
     bound = bounds.rounded_each_step(np.ones(4096), np.ones((1, 4096)), "bf16")
     assert 4096 - 256 < bound[0]
+
+
+def test_what_random_signs_carry():
+    rng = np.random.default_rng(9)
+    values, error = rng.standard_normal((500, 2048)), rng.random(2048)
+    sums = np.abs(values @ (error * rng.choice([-1, 1], 2048)))
+    one, many = [bounds.carried(values, error, signs) for signs in (bounds.ONE, bounds.MANY)]
+    assert 0.25 < np.max(sums / one) <= 1
+    assert np.sqrt(np.mean(sums**2) / np.mean(many**2)) == pytest.approx(0.5, rel=0.1)
+    assert (bounds.carried(values[:, :1], error[:1], bounds.ONE) == np.abs(values[:, 0]) * error[0]).all()
 
 
 def test_contract_bound_catches_a_lost_term():
