@@ -33,11 +33,11 @@ class Ggml(Library):
         self.threads = settings.threads
         try:
             self.api = ctypes.CDLL(str(settings.folder / self.helper))
-        except OSError as error:
+            self.api.peer_ggml_row_bytes.restype = ctypes.c_int64
+            for function in ("new", "x", "ids", "slot_weights", "out"):
+                getattr(self.api, "peer_ggml_" + function).restype = ctypes.c_void_p
+        except (OSError, AttributeError) as error:  # an older helper lacks functions
             raise Missing(f"{error}; `make bench-peers` builds it from {self.package} of PyPI") from error
-        self.api.peer_ggml_row_bytes.restype = ctypes.c_int64
-        for function in ("peer_ggml_new", "peer_ggml_x", "peer_ggml_ids", "peer_ggml_slot_weights", "peer_ggml_out"):
-            getattr(self.api, function).restype = ctypes.c_void_p
         self.version = f"of {self.package} " + (settings.folder / self.package / "built").read_text().strip()
 
     def variants(self, case):
