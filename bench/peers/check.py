@@ -5,7 +5,7 @@ import numpy as np
 import bounds
 
 GATE, UP, DOWN = range(3)
-ROWS_AT_ONCE = 1024  # of a matrix in double precision
+ROWS_AT_ONCE = 64  # of a matrix in double precision: temporaries of more than a cache holds take ten times as long
 
 
 def check_product(problem, prepared, ids):
