@@ -3,7 +3,8 @@
 #
 # One output is sum x[k] w[k], with w the weights exactly as a library stores them. `values` are rows of w in double,
 # `terms` what bounds a weight's parts: |scale * code| + |offset| (|w| where there is no offset). Each function takes x
-# (K), values and terms (rows, K) in double and gives one bound a row.
+# (K), values and terms (rows, K) in double and gives one bound a row, before the result is rounded to its type. None
+# of them falls when an |x[k]| grows.
 import numpy as np
 
 UNIT = {"f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8}
@@ -24,19 +25,57 @@ def rounded_to(dtype, exact, bound):
     return bound + UNIT[dtype] * (np.abs(exact) + bound) + SMALLEST_HALF[dtype]
 
 
-def contract(x, values, decode_roundings, out_dtype):
+# How many times the root of a sum of squares a sum with random signs may be: one such sum; and, together, 40 or more in
+# their root mean square. Either is exceeded with a probability below 2e-12: 2 exp(-t^2 / 2) for one (Hoeffding),
+# exp(-(t^2 - 1 - ln t^2) n / 2) for n (Chernoff, of squares that Hoeffding's way bounds).
+ONE, MANY = 7.6, 2.0
+
+
+def carried(values, error, signs):
+    """What |sum w[k] e[k]| is at most for |e[k]| <= error[k]; signs: ONE or MANY.
+
+    problem.py draws weights, and so their signs, independently of what they are multiplied with and of how that is
+    rounded. The worst case, sum |w e|, would in a layer be more than the results themselves."""
+    return np.minimum(np.abs(values) @ error, signs * np.sqrt(np.square(values) @ np.square(error)))
+
+
+def of_inexact(bound, x, error, values, terms, signs):
+    """`bound`, a function of (x, values, terms, signs), where what is multiplied is off from x by up to `error`."""
+    return bound(np.abs(x) + error, values, terms, signs) + carried(values, error, signs)
+
+
+def silu_product(gate, gate_error, up, up_error, dtype):
+    """(a, how far it may be off) for a = gate / (1 + exp(-gate)) * up of inexact gate and up.
+
+    The slope of SiLU is below 1.1. An exponential within 2.6 units in the last place, 1 +, a quotient (or a product of
+    the logistic function) are within 9 half units of SiLU, then comes the product; in a type of 16 bits each is one
+    rounding, of an exponential in f32."""
+    unit, smallest = UNIT[dtype], SMALLEST_NORMAL
+    value = gate / (1 + np.exp(-gate))
+    error = 1.1 * gate_error
+    error = error + gamma(9, unit) * (np.abs(value) + error) + smallest
+    product = np.abs(value) * up_error + error * (np.abs(up) + up_error)
+    return value * up, product + unit * (np.abs(value * up) + product) + smallest
+
+
+def weighted_sum(weights, results, errors, dtype):
+    """(sum over j of weights[j] * results[j], how far it may be off): a product, and an addition for each."""
+    size = np.abs(weights) @ (np.abs(results) + errors)
+    return weights @ results, np.abs(weights) @ errors + gamma(weights.size + 1, UNIT[dtype]) * size + SMALLEST_NORMAL
+
+
+def contract(x, values, decode_roundings):
     """gathermm: docs/numerics.md."""
     k = x.size
-    bound = gamma(k + 5 + decode_roundings) * (np.abs(values) @ np.abs(x)) + (k + 2) * 2.0**-149
-    return rounded_to(out_dtype, values @ x, bound)
+    return gamma(k + 5 + decode_roundings) * (np.abs(values) @ np.abs(x)) + (k + 2) * 2.0**-149
 
 
-def int8_contract(x, values, terms, group_size, out_dtype):
+def int8_contract(x, values, terms, group_size, signs):
     """gathermm with int8 activations: docs/numerics.md. What x is off by after it is rounded, then f32's own part."""
     largest = np.abs(x).reshape(-1, group_size).max(axis=1)
     error = np.repeat(largest, group_size) * (1 / 254 + 2.0**-22)
-    bound = np.abs(values) @ error + gamma(largest.size + 4) * (np.abs(terms) @ (np.abs(x) + error))
-    return rounded_to(out_dtype, values @ x, bound + x.size * SMALLEST_NORMAL)
+    bound = carried(values, error, signs) + gamma(largest.size + 4) * (np.abs(terms) @ (np.abs(x) + error))
+    return bound + x.size * SMALLEST_NORMAL
 
 
 def f32_sum(x, terms, extra_roundings):
@@ -79,7 +118,7 @@ def activation_error(x, kind):
     return scale * (steps + 127 * gamma(4)) + 127 * SMALLEST_HALF[scale_type]
 
 
-def rounded_activations(x, values, terms, kind, weight_unit=0.0):
+def rounded_activations(x, values, terms, kind, signs, weight_unit=0.0):
     """ggml and ik_llama.cpp: activations rounded to `kind`, integer sums in blocks, those added in f32.
 
     weight_unit: scale and offset are rounded to f16 on the way (ik_llama.cpp's q4_K for many rows)."""
@@ -87,4 +126,4 @@ def rounded_activations(x, values, terms, kind, weight_unit=0.0):
     magnitude = np.abs(x) + error
     parts = np.abs(terms) @ magnitude
     weights = weight_unit * parts + (16 * SMALLEST_HALF["f16"] * magnitude.sum() if weight_unit else 0.0)
-    return np.abs(values) @ error + weights + gamma(x.size + 8) * (parts + weights) + x.size * SMALLEST_NORMAL
+    return carried(values, error, signs) + weights + gamma(x.size + 8) * (parts + weights) + x.size * SMALLEST_NORMAL

@@ -5,7 +5,8 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A layer of experts: each an N x K matrix, top_k of them for each token."""
+    """A layer of experts: each an N x K matrix, top_k of them for each token. Whole layers: K is the hidden size, N an
+    expert's own."""
     name: str
     k: int
     n: int
@@ -30,10 +31,12 @@ class Case:
     tokens: int
     format: Format
     activations: str
+    what: str = "product"  # or "layer"
 
     def __str__(self):
         tokens = "1 token" if self.tokens == 1 else f"{self.tokens} tokens"
-        return f"{self.shape.name}, {tokens}, {self.format.name} weights, {self.activations} activations"
+        text = f"{self.shape.name}, {tokens}, {self.format.name} weights, {self.activations} activations"
+        return text if self.what == "product" else f"{text}, whole layer"
 
 
 SHAPES = [
@@ -41,6 +44,7 @@ SHAPES = [
     Shape("gpt-oss-20b", 2880, 2880, 32, 4),
     Shape("mixtral-8x7b", 4096, 14336, 8, 2),
     Shape("seed", 512, 544, 4, 2, tokens=(64,), in_cache=True),
+    Shape("small", 512, 256, 4, 2, tokens=(64,), in_cache=True),
 ]
 
 FORMATS = [
@@ -74,9 +78,9 @@ def parse_counts(text):
     return tuple(dict.fromkeys(counts))
 
 
-def make_cases(shapes, formats, activations, tokens=None):
+def make_cases(shapes, formats, activations, tokens=None, what="product"):
     """Every case; fewer tokens come first, so that the slow can be known before they are run with many."""
-    return [Case(shape, count, format_, given)
+    return [Case(shape, count, format_, given, what)
             for shape in shapes
             for format_ in formats
             for given in format_.activations if given in activations
@@ -86,4 +90,4 @@ def make_cases(shapes, formats, activations, tokens=None):
 def from_config(config):
     """The cases of a JSON object with names."""
     return make_cases(parse_names(config["shapes"], SHAPES), parse_names(config["formats"], FORMATS),
-                      config["activations"].split(","), config["tokens"])
+                      config["activations"].split(","), config["tokens"], config["what"])

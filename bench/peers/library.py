@@ -28,23 +28,27 @@ class Library:
 class Prepared:
     """One case, ready to be run: weights and activations lie in memory as the library wants them."""
     copies = 1
+    # What results are rounded to, and in a whole layer what lies between its steps.
+    out_dtype = "f32"
+    step_dtype = "f32"
 
     def load(self, ids):
         """Take these (tokens, top_k) int32 experts for the next calls. Not timed."""
         raise NotImplementedError
 
     def run(self, copy):
-        """The product, with copy number `copy` of the weights. This is what is timed."""
+        """The product or layer, with copy number `copy` of the weights. This is what is timed."""
         raise NotImplementedError
 
     def output(self):
-        """(tokens, top_k, N) in any floating type."""
+        """(tokens, top_k, N), of a layer (tokens, K), in any floating type."""
         raise NotImplementedError
 
-    def rows(self, numbers):
-        """(values, terms) of rows of the base, as bounds.py wants them."""
+    def rows(self, matrix, numbers):
+        """(values, terms) of rows of the base of problem.matrices[matrix], as bounds.py wants them."""
         raise NotImplementedError
 
-    def bound(self, x, values, terms):
-        """The largest error that this library's arithmetic can make, one a row."""
+    def bound(self, x, values, terms, signs):
+        """The largest error that this library's arithmetic can make in a product, one a row, before it is rounded;
+        signs: bounds.ONE or bounds.MANY."""
         raise NotImplementedError

@@ -11,6 +11,7 @@ import types
 import numpy as np
 
 import cases
+from check import reference_check
 from library import Missing
 from peer_list import PEERS
 from problem import Problem, Unsupported, last_level_cache_bytes
@@ -40,23 +41,6 @@ def load_libraries(settings, names):
         except Missing as error:
             say("missing", library=peer.name, reason=str(error))
     return libraries
-
-
-def reference_check(problem, prepared, ids):
-    """(largest error / bound, largest error / root mean square of the results) over a sample of outputs."""
-    got = prepared.output()
-    worst, errors, exacts = 0.0, [], []
-    for token, slot, expert, columns in problem.sample(ids):
-        values, terms = prepared.rows(problem.base_rows(expert, columns))
-        x = problem.x[token].astype(np.float64)
-        exact = values @ x
-        error = np.abs(got[token, slot, columns].astype(np.float64) - exact)
-        share = error / prepared.bound(x, values, terms)
-        worst = max(worst, float(np.max(np.where(np.isnan(share), np.inf, share))))
-        errors.append(error)
-        exacts.append(exact)
-    rms = float(np.sqrt(np.mean(np.square(exacts))))
-    return worst, float(np.max(errors)) / rms
 
 
 class Entry:
@@ -131,11 +115,11 @@ def time_in_turns(case, entries, router, rng, config):
 def report(case, entries, threads):
     ours = next((entry.times for entry in entries if entry.library.name == "gathermm"), None)
     shape = case.shape
-    flop = 2.0 * case.tokens * shape.top_k * shape.k * shape.n
+    flop = 2.0 * case.tokens * shape.top_k * shape.k * shape.n * (3 if case.what == "layer" else 1)
     for entry in entries:
         times = np.array(entry.times)
         low, median, high = np.percentile(times, [25, 50, 75])
-        say("result", shape=shape.name, k=shape.k, n=shape.n, experts=shape.experts, top_k=shape.top_k,
+        say("result", what=case.what, shape=shape.name, k=shape.k, n=shape.n, experts=shape.experts, top_k=shape.top_k,
             tokens=case.tokens, format=case.format.name, activations=case.activations, threads=threads,
             library=entry.library.name, variant=entry.variant, version=entry.library.version,
             repetitions=len(times), median_s=median, min_s=float(times.min()), spread=(high - low) / median,
@@ -144,6 +128,10 @@ def report(case, entries, threads):
 
 
 def run_case(case, libraries, config, seconds_per_row):
+    if case.what == "layer" and case.format.mode and case.shape.n % case.format.group_size:
+        say("left_out", case=str(case), variant="the case",
+            reason=f"an expert's size {case.shape.n} is not a multiple of the {case.format.group_size} of a group")
+        return
     # The seed depends on the case alone, so that a case gives the same operands whatever else is run.
     seed = [config["seed"], *str(case).encode()]
     problem = Problem(case, seed, config["cache_bytes"] or last_level_cache_bytes())

@@ -25,6 +25,7 @@ class Blas(Library):
         except OSError as error:
             raise Missing(str(error)) from error
         self.loop.peer_blas_new.restype = ctypes.c_void_p
+        self.loop.peer_blas_run.argtypes = [ctypes.c_void_p] * 5
         self.version = self.read_version()
 
     def read_version(self):
@@ -60,19 +61,19 @@ class Blis(Blas):
 class PreparedBlas(PreparedDense):
     def __init__(self, library, problem):
         super().__init__(problem)
-        shape = problem.case.shape
-        self.loop = library.loop
-        sizes = (shape.k, shape.n, shape.experts, shape.top_k, problem.case.tokens)
-        handle = self.loop.peer_blas_new(ctypes.c_void_p(library.blas._handle), *map(ctypes.c_int64, sizes))
-        if not handle:
-            raise MemoryError("peer_blas_new: no memory, or no cblas_sgemm in the library")
-        self.handle = ctypes.c_void_p(handle)
-        self.arguments = [[ctypes.c_void_p(array.ctypes.data) for array in (self.x, weights, self.ids, self.out)]
-                          for weights in self.weights]
+        self.loop, self.handles = library.loop, []
+        shape, tokens = problem.case.shape, problem.case.tokens
+        for matrix, base in enumerate(self.bases):
+            rows, top_k = (tokens * shape.top_k, 1) if matrix == 2 else (tokens, shape.top_k)
+            sizes = (base.shape[1], len(base), shape.experts, top_k, rows)
+            handle = self.loop.peer_blas_new(ctypes.c_void_p(library.blas._handle), *map(ctypes.c_int64, sizes))
+            if not handle:
+                raise MemoryError("peer_blas_new: no memory, or no cblas_sgemm in the library")
+            self.handles.append(ctypes.c_void_p(handle))
 
-    def run(self, copy):
-        self.loop.peer_blas_run(self.handle, *self.arguments[copy])
+    def multiply(self, matrix, x, ids, weights, out):
+        self.loop.peer_blas_run(self.handles[matrix], *[array.ctypes.data for array in (x, weights, ids, out)])
 
     def __del__(self):
-        if getattr(self, "handle", None):
-            self.loop.peer_blas_free(self.handle)
+        for handle in getattr(self, "handles", ()):
+            self.loop.peer_blas_free(handle)

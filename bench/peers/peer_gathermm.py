@@ -37,29 +37,40 @@ class Gathermm(Library):
 class PreparedGathermm(Prepared):
     def __init__(self, api, problem, int8):
         case = problem.case
-        self.case, self.int8 = case, int8
+        self.case, self.int8, self.out_dtype = case, int8, case.activations
         self.context = api.context(arithmetic=api.ARITHMETIC_INT8) if int8 else None
         self.ids = np.zeros((case.tokens, case.shape.top_k), np.int32)
-        tokens = np.arange(case.tokens, dtype=np.int32)[:, None]
-        lhs = problem.x[:, None, :]
         if case.format.mode is None:
-            self.base = problem.base
-            self.copies = problem.copies(self.base)
-            operands = [{"rhs": problem.stack(self.base).swapaxes(1, 2)} for _ in range(self.copies)]
+            self.bases = [matrix.base for matrix in problem.matrices]
+            parts = self.bases
         else:
-            self.base = api.quantize(problem.base, case.format.mode, case.format.group_size, case.format.bits)
-            parts = [part for part in (self.base.w, self.base.scales, self.base.biases) if part is not None]
-            self.copies = problem.copies(*parts)
-            operands = [{"quantized": self.packed_stack(api, problem), "transpose": True} for _ in range(self.copies)]
-        self.calls = [api.Product(lhs, lhs_indices=tokens, rhs_indices=self.ids, **given) for given in operands]
+            self.bases = [api.quantize(matrix.base, case.format.mode, case.format.group_size, case.format.bits)
+                          for matrix in problem.matrices]
+            parts = [part for base in self.bases for part in (base.w, base.scales, base.biases) if part is not None]
+        self.copies = problem.copies(*parts)
+        make = self.make_layer if problem.layer else self.make_product
+        self.calls = [make(api, problem, [self.stack(api, *pair) for pair in zip(problem.matrices, self.bases)])
+                      for _ in range(self.copies)]
         self.out = self.calls[0].empty()
         self.out_view = api.view(self.out)
 
-    def packed_stack(self, api, problem):
-        base = self.base
-        biases = None if base.biases is None else problem.stack(base.biases)
-        return api.Quantized(problem.stack(base.w), problem.stack(base.scales), biases, base.mode, base.group_size,
+    def stack(self, api, matrix, base):
+        if self.case.format.mode is None:
+            return matrix.stack(base)
+        biases = None if base.biases is None else matrix.stack(base.biases)
+        return api.Quantized(matrix.stack(base.w), matrix.stack(base.scales), biases, base.mode, base.group_size,
                              base.bits)
+
+    def make_product(self, api, problem, stacks):
+        tokens = np.arange(self.case.tokens, dtype=np.int32)[:, None]
+        if self.case.format.mode is None:
+            given = {"rhs": stacks[0].swapaxes(1, 2)}
+        else:
+            given = {"quantized": stacks[0], "transpose": True}
+        return api.Product(problem.x[:, None, :], lhs_indices=tokens, rhs_indices=self.ids, **given)
+
+    def make_layer(self, api, problem, stacks):
+        return api.Layer(problem.x, *stacks, self.ids, problem.weights, self.context)
 
     def load(self, ids):
         self.ids[...] = ids
@@ -68,17 +79,16 @@ class PreparedGathermm(Prepared):
         self.calls[copy].run(self.out_view, self.context)
 
     def output(self):
-        return self.out[:, :, 0, :]
+        return self.out if self.out.ndim == 2 else self.out[:, :, 0, :]
 
-    def rows(self, numbers):
+    def rows(self, matrix, numbers):
+        base = self.bases[matrix]
         if self.case.format.mode is None:
-            return decode.dense(self.base[numbers], self.base.dtype)
-        biases = self.base.biases
-        return decode.mlx(self.base.w[numbers], self.base.scales[numbers], None if biases is None else biases[numbers],
-                          self.case.format)
+            return decode.dense(base[numbers], base.dtype)
+        biases = None if base.biases is None else base.biases[numbers]
+        return decode.mlx(base.w[numbers], base.scales[numbers], biases, self.case.format)
 
-    def bound(self, x, values, terms):
+    def bound(self, x, values, terms, signs):
         if self.int8:
-            return bounds.int8_contract(x, values, terms, self.case.format.group_size, self.case.activations)
-        decode_roundings = 1 if self.case.format.mode == "affine" else 0
-        return bounds.contract(x, values, decode_roundings, self.case.activations)
+            return bounds.int8_contract(x, values, terms, self.case.format.group_size, signs)
+        return bounds.contract(x, values, 1 if self.case.format.mode == "affine" else 0)

@@ -1,4 +1,4 @@
-# peer_ggml.py - mul_mat_id of ggml and of its fork ik_llama.cpp, through ggml_product.c; weights plain and repacked.
+# peer_ggml.py - mul_mat_id, and layers of it, of ggml and of its fork ik_llama.cpp, through ggml_product.c; weights plain and repacked.
 # SPDX-License-Identifier: MIT
 import ctypes
 
@@ -33,11 +33,11 @@ class Ggml(Library):
         self.threads = settings.threads
         try:
             self.api = ctypes.CDLL(str(settings.folder / self.helper))
-        except OSError as error:
+            self.api.peer_ggml_row_bytes.restype = ctypes.c_int64
+            for function in ("new", "x", "ids", "slot_weights", "out"):
+                getattr(self.api, "peer_ggml_" + function).restype = ctypes.c_void_p
+        except (OSError, AttributeError) as error:  # an older helper lacks functions
             raise Missing(f"{error}; `make bench-peers` builds it from {self.package} of PyPI") from error
-        self.api.peer_ggml_row_bytes.restype = ctypes.c_int64
-        for function in ("peer_ggml_new", "peer_ggml_x", "peer_ggml_ids", "peer_ggml_out"):
-            getattr(self.api, function).restype = ctypes.c_void_p
         self.version = f"of {self.package} " + (settings.folder / self.package / "built").read_text().strip()
 
     def variants(self, case):
@@ -69,8 +69,9 @@ class PreparedGgml(Prepared):
 
     def __init__(self, library, problem, type_name, repack):
         case, shape = problem.case, problem.case.shape
-        if shape.k % BLOCK[type_name]:
-            raise Unsupported(f"K = {shape.k} is not a multiple of {BLOCK[type_name]}")
+        for columns in {matrix.base.shape[1] for matrix in problem.matrices}:
+            if columns % BLOCK[type_name]:
+                raise Unsupported(f"{columns} columns are not a multiple of {BLOCK[type_name]}")
         self.api = api = library.api
         self.type_name = type_name
         self.rounds_to = library.rounds_to[type_name]
@@ -78,31 +79,41 @@ class PreparedGgml(Prepared):
         if repack and library.name == "ik" and type_name == "q4_K":
             self.rounds_to = "q8_K"  # ik_llama.cpp's q4_k_r4 alone takes these
         type_number = api.peer_ggml_type(type_name.encode())
-        self.base = np.empty((shape.n, api.peer_ggml_row_bytes(type_number, ctypes.c_int64(shape.k))), np.uint8)
-        master = np.ascontiguousarray(problem.base.astype(np.float32))
-        api.peer_ggml_quantize(type_number, pointer(master), pointer(self.base), ctypes.c_int64(shape.n),
-                               ctypes.c_int64(shape.k))
-        self.copies = problem.copies(self.base)
+        self.bases = [self.quantize(type_number, matrix.base) for matrix in problem.matrices]
+        self.copies = problem.copies(*self.bases)
         sizes = map(ctypes.c_int64, (shape.k, shape.n, shape.experts, shape.top_k, case.tokens))
-        handle = api.peer_ggml_new(type_number, *sizes, library.threads, ctypes.c_int64(self.copies), int(repack))
+        handle = api.peer_ggml_new(type_number, *sizes, library.threads, ctypes.c_int64(self.copies), int(repack),
+                                   int(problem.layer))
         if not handle:
             raise Unsupported(f"does not repack {type_name}" if repack else "no memory")
         self.handle = ctypes.c_void_p(handle)
         self.set_weights(problem, keep=library.repacks_in_place or not repack)
         self.x = array_at(api.peer_ggml_x(self.handle), (case.tokens, shape.k), np.float32)
         self.ids = array_at(api.peer_ggml_ids(self.handle), (case.tokens, shape.top_k), np.int32)
-        self.out = array_at(api.peer_ggml_out(self.handle), (case.tokens, shape.top_k, shape.n), np.float32)
+        out_shape = (case.tokens, shape.k) if problem.layer else (case.tokens, shape.top_k, shape.n)
+        self.out = array_at(api.peer_ggml_out(self.handle), out_shape, np.float32)
         self.x[...] = problem.x
         self.out[...] = np.nan
+        if problem.layer:
+            array_at(api.peer_ggml_slot_weights(self.handle), problem.weights.shape, np.float32)[...] = problem.weights
+
+    def quantize(self, type_number, dense):
+        rows, columns = dense.shape
+        base = np.empty((rows, self.api.peer_ggml_row_bytes(type_number, ctypes.c_int64(columns))), np.uint8)
+        master = np.ascontiguousarray(dense.astype(np.float32))
+        self.api.peer_ggml_quantize(type_number, pointer(master), pointer(base), ctypes.c_int64(rows),
+                                    ctypes.c_int64(columns))
+        return base
 
     def set_weights(self, problem, keep):
         self.kept = []
         for copy in range(self.copies):
-            stack = problem.stack(self.base)
-            if not self.api.peer_ggml_set_weights(self.handle, ctypes.c_int64(copy), pointer(stack)):
-                raise Unsupported(f"does not repack {self.type_name}")
-            if keep:
-                self.kept.append(stack)
+            for number, (matrix, base) in enumerate(zip(problem.matrices, self.bases)):
+                stack = matrix.stack(base)
+                if not self.api.peer_ggml_set_weights(self.handle, ctypes.c_int64(copy), number, pointer(stack)):
+                    raise Unsupported(f"does not repack {self.type_name}")
+                if keep:
+                    self.kept.append(stack)
         if not self.api.peer_ggml_plan(self.handle):
             raise Unsupported("no memory")
 
@@ -116,11 +127,11 @@ class PreparedGgml(Prepared):
     def output(self):
         return self.out
 
-    def rows(self, numbers):
-        return decode.ggml(self.base[numbers], self.type_name)
+    def rows(self, matrix, numbers):
+        return decode.ggml(self.bases[matrix][numbers], self.type_name)
 
-    def bound(self, x, values, terms):
-        return bounds.rounded_activations(x, values, terms, self.rounds_to, self.weight_unit)
+    def bound(self, x, values, terms, signs):
+        return bounds.rounded_activations(x, values, terms, self.rounds_to, signs, self.weight_unit)
 
     def __del__(self):
         if self.handle:

@@ -39,33 +39,18 @@ def copies_for(stack_bytes, cache_bytes):
     return max(2, -(-2 * cache_bytes // stack_bytes))
 
 
-class Problem:
-    """Expert e's matrix is `base` with its rows turned by e * step: all differ, and only one is ever quantized."""
+class Matrix:
+    """A matrix of each expert: expert e's is `base` with its rows turned by e * step. All differ, and only one is ever
+    quantized."""
 
-    def __init__(self, case, seed, cache_bytes):
-        shape = case.shape
-        rng = np.random.default_rng(seed)
-        dtype = DTYPES["bf16" if case.format.mode else case.format.name]
-        self.case = case
-        self.cache_bytes = cache_bytes
-        self.base = (rng.standard_normal((shape.n, shape.k), np.float32) / np.float32(shape.k**0.5)).astype(dtype)
-        x = rng.standard_normal((case.tokens, shape.k), np.float32)
-        self.x = x.astype(DTYPES[case.activations])
-        self.step = shape.n // shape.experts
-        self.rng = rng
-
-    def copies(self, *bases):
-        """How many copies of the weights a library needs whose layout of one matrix is these arrays."""
-        shape = self.case.shape
-        stack_bytes = shape.experts * sum(base.nbytes for base in bases)
-        count = 1 if shape.in_cache else copies_for(stack_bytes, self.cache_bytes)
-        if count * stack_bytes + KEEP_FREE_BYTES > available_bytes():
-            raise Unsupported(f"no memory for {count} x {stack_bytes / 1e9:.1f} GB of weights")
-        return count
+    def __init__(self, rng, rows, columns, experts, dtype):
+        self.base = (rng.standard_normal((rows, columns), np.float32) / np.float32(columns**0.5)).astype(dtype)
+        self.experts = experts
+        self.step = rows // experts
 
     def stack(self, base):
-        """(experts, N, ...), made of the rows of `base`, which are in a library's own layout."""
-        stack = np.empty((self.case.shape.experts,) + base.shape, base.dtype)
+        """(experts, rows, ...), made of the rows of `base`, which are in a library's own layout."""
+        stack = np.empty((self.experts,) + base.shape, base.dtype)
         for expert, matrix in enumerate(stack):
             turn = expert * self.step
             matrix[:len(base) - turn] = base[turn:]
@@ -74,14 +59,45 @@ class Problem:
 
     def base_rows(self, expert, columns):
         """Which rows of a library's base are these columns of an expert's outputs."""
-        return (columns + int(expert) * self.step) % self.case.shape.n
+        return (columns + int(expert) * self.step) % len(self.base)
+
+
+class Problem:
+    """matrices: of a product its one, (N, K); of a layer gate and up, (N, K), and down, (K, N). weights: of a layer,
+    those of a token's experts, which bf16 can hold."""
+
+    def __init__(self, case, seed, cache_bytes):
+        shape = case.shape
+        rng = np.random.default_rng(seed)
+        dtype = DTYPES["bf16" if case.format.mode else case.format.name]
+        self.case = case
+        self.layer = case.what == "layer"
+        self.cache_bytes = cache_bytes
+        sizes = [(shape.n, shape.k)] * 2 + [(shape.k, shape.n)] if self.layer else [(shape.n, shape.k)]
+        self.matrices = [Matrix(rng, *size, shape.experts, dtype) for size in sizes]
+        x = rng.standard_normal((case.tokens, shape.k), np.float32)
+        self.x = x.astype(DTYPES[case.activations])
+        weights = rng.random((case.tokens, shape.top_k)) + 0.1
+        self.weights = (weights / weights.sum(axis=1, keepdims=True)).astype(DTYPES["bf16"]).astype(np.float32)
+        self.rng = rng
+
+    def copies(self, *bases):
+        """How many copies of the weights a library needs whose layout of the matrices is these arrays."""
+        shape = self.case.shape
+        stack_bytes = shape.experts * sum(base.nbytes for base in bases)
+        count = 1 if shape.in_cache else copies_for(stack_bytes, self.cache_bytes)
+        if count * stack_bytes + KEEP_FREE_BYTES > available_bytes():
+            raise Unsupported(f"no memory for {count} x {stack_bytes / 1e9:.1f} GB of weights")
+        return count
+
+    def sample_columns(self, count):
+        """Which elements of a result to check: the first, the last, and random ones."""
+        width = len(self.matrices[-1].base)
+        return np.concatenate([[0, width - 1], self.rng.integers(0, width, count - 2)])
 
     def sample(self, ids, count=4, columns=32):
         """[(token, slot, expert, columns)] of outputs to check: the first, the last, and random ones."""
         tokens, top_k = ids.shape
-        n = self.case.shape.n
         positions = {0, tokens * top_k - 1, *self.rng.integers(0, tokens * top_k, count - 2).tolist()}
-        ends = [0, n - 1]
-        return [(p // top_k, p % top_k, ids[p // top_k, p % top_k],
-                 np.concatenate([ends, self.rng.integers(0, n, columns - 2)]))
+        return [(p // top_k, p % top_k, ids[p // top_k, p % top_k], self.sample_columns(columns))
                 for p in sorted(positions)]

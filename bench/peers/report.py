@@ -3,8 +3,8 @@
 import csv
 import json
 
-FIELDS = ["shape", "k", "n", "experts", "top_k", "tokens", "format", "activations", "threads", "library", "variant",
-          "version", "repetitions", "median_s", "min_s", "spread", "ratio", "gflop_s", "error", "error_over_bound"]
+FIELDS = ["what", "shape", "k", "n", "experts", "top_k", "tokens", "format", "activations", "threads", "library",
+          "variant", "version", "repetitions", "median_s", "min_s", "spread", "ratio", "gflop_s", "error", "error_over_bound"]
 
 
 def seconds(value):
@@ -15,8 +15,12 @@ def seconds(value):
     return f"{value:.2f} s"
 
 
+def subject(row):
+    return row["shape"] if row["what"] == "product" else f"{row['shape']} layer"
+
+
 def case_key(row):
-    return row["shape"], row["tokens"], row["format"], row["activations"], row["threads"]
+    return subject(row), row["tokens"], row["format"], row["activations"], row["threads"]
 
 
 def by_case(rows):
@@ -91,7 +95,7 @@ def plot(rows, path):
     rows = [row for row in rows if row["ratio"] is not None and row["variant"] != "gathermm"]
     panels = {}
     for row in rows:
-        panels.setdefault((row["shape"], row["tokens"], row["threads"]), []).append(row)
+        panels.setdefault((subject(row), row["tokens"], row["threads"]), []).append(row)
     libraries = list(dict.fromkeys(row["library"] for row in rows))
     colours = dict(zip(libraries, pyplot.get_cmap("tab10").colors))
     heights = [len(panel) + len(by_case(panel)) for panel in panels.values()]

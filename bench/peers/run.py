@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# run.py - gathered products through other libraries and through gathermm, in turns: `run.py --help`.
+# run.py - gathered products, or layers of them, through other libraries and through gathermm, in turns: `run.py --help`.
 # SPDX-License-Identifier: MIT
 import argparse
 import json
@@ -58,8 +58,11 @@ def plot_file(text):
 def parse_arguments(arguments):
     all_names = lambda known: ",".join(getattr(entry, "name", entry) for entry in known)
     parser = argparse.ArgumentParser(
-        prog="run.py", description="Time gathered products through other libraries and gathermm, in turns.",
+        prog="run.py",
+        description="Time gathered products, or layers of them, through other libraries and gathermm, in turns.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--layers", action="store_true",
+                        help="whole layers: gate, up, SiLU, down, and the weighted sum of given experts")
     parser.add_argument("--shapes", type=names(cases.SHAPES), default=all_names(cases.SHAPES), metavar="LIST")
     parser.add_argument("--tokens", type=checked(cases.parse_counts), metavar="LIST",
                         help="instead of each shape's own")
@@ -103,10 +106,15 @@ class Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
+def what(options):
+    return "layer" if options.layers else "product"
+
+
 def worker(options, threads):
     """measure.py on the first `threads` processors that this process may use: MLX has no other way to be limited."""
     processors = sorted(os.sched_getaffinity(0))[:threads]
-    config = {"threads": threads, "folder": str(options.folder.resolve()), "libraries": options.libraries.split(","),
+    config = {"what": what(options), "threads": threads, "folder": str(options.folder.resolve()),
+              "libraries": options.libraries.split(","),
               "shapes": options.shapes, "formats": options.formats, "activations": options.activations,
               "tokens": options.tokens, "cache_bytes": options.cache << 20, "seed": options.seed,
               "repetitions": options.repetitions, "min_repetitions": min(3, options.repetitions),
@@ -163,7 +171,7 @@ def run_workers(options, results):
     if load > BUSY_LOAD:
         results.note(f"the machine was busy at the start (load average {load:.1f}): do not trust the times", None)
     shapes, formats = cases.parse_names(options.shapes, cases.SHAPES), cases.parse_names(options.formats, cases.FORMATS)
-    count = len(cases.make_cases(shapes, formats, options.activations.split(","), options.tokens))
+    count = len(cases.make_cases(shapes, formats, options.activations.split(","), options.tokens, what(options)))
     if not count:
         print("run.py: no format here takes these activations", file=sys.stderr)
         return 2

@@ -13,16 +13,19 @@ import pytest
 
 import bounds
 import cases
+import check
 import decode
 import measure
 import problem
 import report
+from peer_gathermm import PreparedGathermm
 from peer_numpy import PreparedNumPy
 from routing import Router
 
 PEERS = pathlib.Path(measure.__file__).parent
 FORMAT = {entry.name: entry for entry in cases.FORMATS}
-SEED_SHAPE = cases.SHAPES[-1]
+SHAPE = {entry.name: entry for entry in cases.SHAPES}
+SEED_SHAPE = SHAPE["seed"]
 
 
 def test_parse_names_keeps_the_known_order():
@@ -46,6 +49,8 @@ def test_make_cases():
     assert [(c.format.name, c.activations, c.tokens) for c in made] == [
         ("affine4", "bf16", 1), ("affine4", "bf16", 32), ("f16", "f16", 1), ("f16", "f16", 32)]
     assert str(made[0]) == "seed, 1 token, affine4 weights, bf16 activations"
+    layer, = cases.make_cases([SEED_SHAPE], [FORMAT["f32"]], ["f32"], (3,), "layer")
+    assert str(layer) == "seed, 3 tokens, f32 weights, f32 activations, whole layer"
 
 
 @pytest.mark.parametrize("tokens, experts, top_k", [(1, 128, 8), (512, 128, 8), (64, 4, 2), (3, 2, 2)])
@@ -82,12 +87,12 @@ def test_copies_exceed_the_cache():
         assert copies >= 2 and copies * stack >= 2 * cache
 
 
-def make_problem(format_name, activations="f32", tokens=2):
-    return problem.Problem(cases.Case(SEED_SHAPE, tokens, FORMAT[format_name], activations), 1, 1 << 20)
+def make_problem(format_name, activations="f32", tokens=2, what="product", shape=SEED_SHAPE):
+    return problem.Problem(cases.Case(shape, tokens, FORMAT[format_name], activations, what), 1, 1 << 20)
 
 
 def test_a_stack_is_the_base_turned():
-    made = make_problem("f32")
+    made = make_problem("f32").matrices[0]
     stack = made.stack(made.base)
     assert stack.shape == (4, 544, 512)
     columns = np.array([0, 17, 543])
@@ -110,13 +115,73 @@ def test_the_check_catches_a_wrong_expert():
     ids = Router(1, 4, 2).draw(5)
     prepared.load(ids)
     prepared.run(0)
-    worst, error = measure.reference_check(made, prepared, ids)
+    worst, error = check.reference_check(made, prepared, ids)
     assert worst <= 1 and error < 1e-5
     prepared.load((ids + 1) % 4)
     prepared.run(0)
-    assert measure.reference_check(made, prepared, ids)[0] > 1000
+    assert check.reference_check(made, prepared, ids)[0] > 1000
     prepared.out[0, 0, 0] = np.nan
-    assert measure.reference_check(made, prepared, ids)[0] == np.inf
+    assert check.reference_check(made, prepared, ids)[0] == np.inf
+
+
+def test_a_layer_in_double_precision():
+    """check_layer's shortcuts beside the formula, an expert's own matrices throughout."""
+    made = make_problem("f32", tokens=5, what="layer")
+    gate, up, down = [matrix.stack(matrix.base.astype(np.float64)) for matrix in made.matrices]
+    prepared = PreparedNumPy(made)
+    ids = Router(1, 4, 2).draw(5)
+    prepared.load(ids)
+    prepared.run(0)
+    expected = np.zeros((5, 512))
+    for token, slot in np.ndindex(ids.shape):
+        x, expert = made.x[token].astype(np.float64), ids[token, slot]
+        g = gate[expert] @ x
+        expected[token] += made.weights[token, slot] * (down[expert] @ (g / (1 + np.exp(-g)) * (up[expert] @ x)))
+    for got, exact, bound in check.check_layer(made, prepared, ids):
+        assert np.abs(expected - exact[0]).min() <= 1e-13 * np.abs(exact[0])
+        assert (np.abs(got - exact) <= bound).all()
+        assert bound.max() < 0.05 * np.sqrt(np.mean(exact**2))
+    assert np.abs(prepared.output() - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("spoil", ["gate and up", "weights", "experts"])
+def test_the_check_catches_a_wrong_layer(spoil):
+    made = make_problem("f32", tokens=5, what="layer")
+    prepared = PreparedNumPy(made)
+    ids = Router(1, 4, 2).draw(5)
+    prepared.load(ids[:, ::-1] if spoil == "weights" else (ids + 1) % 4 if spoil == "experts" else ids)
+    if spoil == "gate and up":
+        prepared.weights[0][:2] = prepared.weights[0][1::-1]
+    prepared.run(0)
+    assert check.reference_check(made, prepared, ids)[0] > 10
+
+
+@pytest.mark.parametrize("spoil", ["nothing", "gate and up", "experts"])
+@pytest.mark.parametrize("name", ["affine8", "affine4", "mxfp4", "nvfp4"])
+def test_the_check_catches_a_wrong_layer_of_int8(name, spoil):
+    """Activations rounded to int8 do not hide it."""
+    import gathermm_ctypes as gmm
+    made = make_problem(name, tokens=5, what="layer", shape=SHAPE["small"])
+    prepared = PreparedGathermm(gmm, made, True)
+    ids = Router(1, 4, 2).draw(5)
+    prepared.load((ids + 1) % 4 if spoil == "experts" else ids)
+    prepared.run(0)
+    if spoil == "gate and up":
+        prepared.bases[:2] = prepared.bases[1::-1]
+    worst, _ = check.reference_check(made, prepared, ids)
+    assert worst <= 1 if spoil == "nothing" else worst > 2
+
+
+def test_silu_product_bound():
+    """It covers what f32 does to numbers that are off by as much as is said, and is not far from that."""
+    rng = np.random.default_rng(8)
+    gate, up = rng.standard_normal((2, 100000)) * 4
+    gate_error, up_error = np.abs(gate) * 1e-4, np.abs(up) * 1e-4
+    value, bound = bounds.silu_product(gate, gate_error, up, up_error, "f32")
+    g = (gate + gate_error * rng.choice([-1, 1], gate.size)).astype(np.float32)
+    u = (up + up_error * rng.choice([-1, 1], up.size)).astype(np.float32)
+    share = np.abs((g / (1 + np.exp(-g)) * u).astype(np.float64) - value) / bound
+    assert 0.8 < share.max() <= 1
 
 
 def test_e4m3_is_ml_dtypes():
@@ -208,14 +273,24 @@ def test_rounded_each_step_covers_bf16():
     assert 4096 - 256 < bound[0]
 
 
+def test_what_random_signs_carry():
+    rng = np.random.default_rng(9)
+    values, error = rng.standard_normal((500, 2048)), rng.random(2048)
+    sums = np.abs(values @ (error * rng.choice([-1, 1], 2048)))
+    one, many = [bounds.carried(values, error, signs) for signs in (bounds.ONE, bounds.MANY)]
+    assert 0.25 < np.max(sums / one) <= 1
+    assert np.sqrt(np.mean(sums**2) / np.mean(many**2)) == pytest.approx(0.5, rel=0.1)
+    assert (bounds.carried(values[:, :1], error[:1], bounds.ONE) == np.abs(values[:, 0]) * error[0]).all()
+
+
 def test_contract_bound_catches_a_lost_term():
     x = np.random.default_rng(6).standard_normal(2048)
     w = np.random.default_rng(7).standard_normal((3, 2048))
-    bound = bounds.contract(x, w, 0, "f32")
+    bound = bounds.contract(x, w, 0)
     assert (np.abs(x[5] * w[:, 5]) > bound).all()
 
 
-ROW = {"shape": "seed", "k": 512, "n": 544, "experts": 4, "top_k": 2, "tokens": 64, "format": "f32",
+ROW = {"what": "product", "shape": "seed", "k": 512, "n": 544, "experts": 4, "top_k": 2, "tokens": 64, "format": "f32",
        "activations": "f32", "threads": 1, "library": "gathermm", "variant": "gathermm", "version": "1",
        "repetitions": 3, "median_s": 1e-3, "min_s": 9e-4, "spread": 0.015, "ratio": 1.0, "gflop_s": 71.3,
        "error": 3e-7, "error_over_bound": 0.01}
@@ -243,6 +318,12 @@ def test_markdown():
         "Threads: 2", "", "| shape, tokens | f32 x f32 | bf16 x bf16 |", "|---|---|---|", "| seed, 64 | - | 1000 us |"]
 
 
+def test_reports_name_layers():
+    row = {**ROW, "what": "layer"}
+    assert report.table([row]).splitlines()[1].startswith("seed layer, 64 tokens, f32")
+    assert report.markdown([row]).splitlines()[-1] == "| seed layer, 64 | 1000 us |"
+
+
 def test_markdown_of_int8():
     int8 = {**ROW, "variant": "gathermm int8", "median_s": 5e-4, "ratio": 0.5}
     other = {**ROW, "library": "ggml", "variant": "ggml q4_0", "ratio": 0.75}
@@ -268,6 +349,21 @@ def test_run():
     assert len(variants) == 2 * 11
     assert variants["f32", "f32", 3] == ["gathermm", "mlx", "mlx loop", "numpy"]
     assert variants["nvfp4", "bf16", 1] == ["gathermm", "gathermm int8", "mlx", "mlx loop"]
+
+
+def test_run_of_layers():
+    done = run("--layers", "--shapes", "small,seed", "--tokens", "3", "--threads", "1", "--repetitions", "2",
+               "--libraries", "gathermm,mlx,numpy", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    assert "the case: an expert's size 544 is not a multiple of the 64 of a group (4 cases)" in done.stderr
+    variants = {}
+    for row in json.loads(done.stdout)["results"]:
+        assert row["what"] == "layer" and row["error_over_bound"] <= 1
+        assert row["gflop_s"] * row["median_s"] == pytest.approx(6 * 3 * 2 * row["k"] * row["n"] / 1e9)
+        variants.setdefault((row["shape"], row["format"], row["activations"]), []).append(row["variant"])
+    assert len(variants) == 11 + 7
+    assert variants["small", "f32", "f32"] == ["gathermm", "mlx", "mlx loop", "numpy"]
+    assert variants["small", "affine4", "bf16"] == ["gathermm", "gathermm int8", "mlx", "mlx loop"]
 
 
 def test_run_names_what_is_left_out(tmp_path):

@@ -51,6 +51,24 @@ class CProduct(ctypes.Structure):
                 ("sorted_indices", ctypes.c_bool)]
 
 
+class CMoeWeights(ctypes.Structure):
+    _fields_ = [("rhs", ctypes.POINTER(CArray)), ("quantized", ctypes.POINTER(CQuantized)),
+                ("prepared", ctypes.c_void_p), ("each", ctypes.c_void_p), ("each_count", ctypes.c_int64),
+                ("bias", ctypes.POINTER(CArray))]
+
+
+class CMoeProjections(ctypes.Structure):
+    _fields_ = [("gate", CMoeWeights), ("up", CMoeWeights), ("gate_up", CMoeWeights), ("down", CMoeWeights),
+                ("gate_up_layout", ctypes.c_int)]
+
+
+class CMoeLayer(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_size_t), ("experts", CMoeProjections), ("shared", CMoeProjections),
+                ("shared_gate", CMoeWeights), ("activation", ctypes.c_int), ("alpha", ctypes.c_float),
+                ("limit", ctypes.c_float), ("routing", ctypes.c_void_p), ("progress", ctypes.c_void_p),
+                ("progress_user", ctypes.c_void_p)]
+
+
 class CQuantizeOptions(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t), ("mode", ctypes.c_char_p), ("group_size", ctypes.c_int32),
                 ("bits", ctypes.c_int32), ("global_scale", ctypes.POINTER(CArray)), ("exponent_rule", ctypes.c_int),
@@ -178,6 +196,32 @@ class Product:
     def run(self, out_view, context=None):
         """gmm_run, into view(an array)."""
         check(lib.gmm_run(context, self.pointer, out_view))
+
+
+class Layer:
+    """A gmm_moe_plan of three stacks, each an array (E, N, K) or Quantized, with SiLU; ids may change in place. It
+    keeps the arrays alive."""
+
+    def __init__(self, x, gate, up, down, ids, weights, context=None):
+        self.x = x
+        self.views = [view(x), view(ids), view(weights)]
+        self.stacks = [stack.pointer() if isinstance(stack, Quantized) else view(stack) for stack in (gate, up, down)]
+        layer = CMoeLayer(ctypes.sizeof(CMoeLayer))
+        for name, stack, pointer in zip(("gate", "up", "down"), (gate, up, down), self.stacks):
+            setattr(getattr(layer.experts, name), "quantized" if isinstance(stack, Quantized) else "rhs", pointer)
+        self.plan = ctypes.c_void_p()
+        check(lib.gmm_moe_plan_create(context, ctypes.byref(layer), ctypes.c_int64(len(x)), ids.shape[1],
+                                      ctypes.byref(self.plan)))
+
+    def empty(self):
+        return np.full(self.x.shape, np.nan, self.x.dtype)
+
+    def run(self, out_view, context=None):
+        """gmm_moe_plan_run, in the plan's own context."""
+        check(lib.gmm_moe_plan_run(self.plan, *self.views, out_view))
+
+    def __del__(self):
+        lib.gmm_moe_plan_destroy(self.plan)
 
 
 def product(lhs, **operands):
