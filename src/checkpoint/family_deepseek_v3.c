@@ -71,7 +71,7 @@ static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
 
     snprintf(name, sizeof name, "model.layers.%" PRId64 ".mlp.gate.e_score_correction_bias", layer->number);
     if ((status = gmm_find_tensor(finder, name, gmm_float_dtypes, 1, &layer->experts, &record->correction)) != GMM_OK ||
-        (status = gmm_family_experts(finder, "mlp", names, record)) != GMM_OK)
+        (status = gmm_family_experts(finder, &gmm_family_deepseek_v3.names, record)) != GMM_OK)
         return status;
     if (layer->shared_intermediate == 0)
         return GMM_OK;
