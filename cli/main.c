@@ -171,8 +171,9 @@ static void print_commands(void)
 {
     printf("usage: gathermm COMMAND [ARGUMENT]...\n\n"
            "Gathered (mixture-of-experts) matrix products on CPUs: what this machine offers,\n"
-           "how near they come to its limits, what a file of tensors holds, quantizing\n"
-           "checkpoints; and whether a BLAS library keeps its contract, in a program too.\n\n"
+           "how near they come to its limits, what a file of tensors holds, running the\n"
+           "expert layers of checkpoints, converting and quantizing these; and whether a\n"
+           "BLAS library keeps its contract, in a program too.\n\n"
            "commands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
