@@ -94,6 +94,17 @@ int usage_error(const command *cmd, const char *format, ...)
     return EXIT_USAGE;
 }
 
+bool accept_value(const command *cmd, const char *option, char *message)
+{
+    if (message) {
+        char *shown = escape_text(message);
+        usage_error(cmd, "--%s: %s", option, shown);
+        free(shown);
+        free(message);
+    }
+    return !message;
+}
+
 /* The option that argv word `word` ("--name" or "--name=value") names in full; NULL if none. */
 static const struct option *named_option(const char *word, const struct option *options)
 {
