@@ -63,7 +63,8 @@ static bool read_option(layer_request *r, int option)
         r->input_path = optarg;
         return true;
     case OPTION_TOKENS:
-        return accept_value(&cmd_moe, "tokens", bench_read_set(optarg, MAX_TOKENS, &r->lists.tokens, &r->lists.token_count));
+        return accept_value(&cmd_moe, "tokens",
+                            bench_read_set(optarg, MAX_TOKENS, &r->lists.tokens, &r->lists.token_count));
     case OPTION_FORMATS:
         return accept_value(&cmd_moe, "formats", bench_read_formats(&r->lists, optarg));
     case OPTION_CHECK:

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "io/file_check.h"
 
 #define FAMILY(name) &name,
 const gmm_family *const gmm_families[] = {
@@ -28,6 +29,26 @@ gmm_status gmm_family_sizes(const gmm_config *config, const char *experts_key, c
         (status = gmm_config_integer(config, "num_experts_per_tok", 1, layer->experts, &top_k)) != GMM_OK)
         return status;
     layer->top_k = (int32_t)top_k;
+    return GMM_OK;
+}
+
+gmm_status gmm_family_groups(const gmm_config *config, const gmm_group_names *names, gmm_checkpoint_layer *layer)
+{
+    int64_t groups = 1, kept = 1, shared = 0;
+    gmm_status status;
+
+    if ((status = gmm_config_optional(config, names->groups, 1, layer->experts, &groups)) != GMM_OK ||
+        (status = gmm_config_optional(config, names->kept, 1, groups, &kept)) != GMM_OK ||
+        (status = gmm_config_optional(config, names->shared, 0, GMM_CONFIG_MAX_SIZE / layer->intermediate, &shared)) !=
+            GMM_OK)
+        return status;
+    if (layer->experts % groups != 0 || layer->top_k > layer->experts / groups * kept)
+        return gmm_malformed(config->path, "%s %" PRId64 ", %s %" PRId64 ", %s %" PRId32 " do not fit %s %" PRId64,
+                             names->groups, groups, names->kept, kept, names->top_k, layer->top_k, names->experts,
+                             layer->experts);
+    layer->n_group = (int32_t)groups;
+    layer->topk_group = (int32_t)kept;
+    layer->shared_intermediate = shared * layer->intermediate;
     return GMM_OK;
 }
 

@@ -70,6 +70,14 @@ extern const gmm_family *const gmm_families[];
 gmm_status gmm_family_sizes(const gmm_config *config, const char *experts_key, const char *intermediate_key,
                             gmm_checkpoint_layer *layer);
 
+/* What members are called that say of groups of experts and of the shared ones. */
+typedef struct gmm_group_names {
+    const char *groups, *kept, *shared, *top_k, *experts;
+} gmm_group_names;
+
+/* n_group, topk_group and shared_intermediate, each absent or fitting what gmm_family_sizes has read. */
+gmm_status gmm_family_groups(const gmm_config *config, const gmm_group_names *names, gmm_checkpoint_layer *layer);
+
 /* hidden_act: silu, gelu or gelu_pytorch_tanh. GMM_ERR_ARGUMENT for another. */
 gmm_status gmm_family_activation(const gmm_config *config, gmm_checkpoint_layer *layer);
 
