@@ -81,7 +81,8 @@ gmm_status gmm_family_groups(const gmm_config *config, const gmm_group_names *na
 /* hidden_act: silu, gelu or gelu_pytorch_tanh. GMM_ERR_ARGUMENT for another. */
 gmm_status gmm_family_activation(const gmm_config *config, gmm_checkpoint_layer *layer);
 
-/* The router BLOCK + "gate" of layer number N, and its experts in the layout that there is. Not for names without hf. */
+/* The router BLOCK + "gate" of layer number N, and its experts in the layout that there is. Not for names without hf.
+ */
 gmm_status gmm_family_experts(const gmm_finder *finder, const gmm_expert_names *names, gmm_layer_record *record);
 
 /* Are a layer's experts stacks, mlx's layout? Then find them; *status says how that went. In any case layer.layout
