@@ -89,6 +89,10 @@ char *bench_read_numbers(const char *words, int32_t highest, int32_t **numbers, 
 /* The same, each number once. */
 char *bench_read_set(const char *words, int32_t highest, int32_t **numbers, size_t *count);
 
+/* A time for each row, and a seed. */
+char *bench_read_seconds(const char *text, double *seconds);
+char *bench_read_seed(const char *text, uint64_t *seed);
+
 /* ---- the experts' weights: bench_weights.c ----------------------------------------------------------------------- */
 
 /* Stacks of experts in one piece of memory: [stacks][experts] matrices of random codes. Or prepared, each stack. */

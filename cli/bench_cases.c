@@ -1,5 +1,6 @@
-/* bench_cases.c - which shapes, formats and activations a benchmark goes through, from the words of its options. */
+/* bench_cases.c - what a benchmark goes through, from the words of its options. */
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -290,4 +291,23 @@ char *bench_read_set(const char *words, int32_t highest, int32_t **numbers, size
     }
     *count = kept;
     return message;
+}
+
+char *bench_read_seconds(const char *text, double *seconds)
+{
+    char *end;
+
+    *seconds = strtod(text, &end);
+    if (end == text || *end || !(*seconds > 0 && *seconds <= 3600))
+        return must_format("'%s' is not a number of seconds above 0, up to 3600", text);
+    return NULL;
+}
+
+char *bench_read_seed(const char *text, uint64_t *seed)
+{
+    char *end;
+
+    errno = 0;
+    *seed = strtoull(text, &end, 0);
+    return errno || end == text || *end || *text == '-' ? must_format("'%s' is not a whole number", text) : NULL;
 }

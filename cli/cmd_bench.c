@@ -68,18 +68,6 @@ static const struct option options[] = {
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
-/* Reports a message about an option's value and frees it; true if there is none. */
-static bool accept(const char *option, char *message)
-{
-    if (message) {
-        char *shown = escape_text(message);
-        usage_error(&cmd_bench, "--%s: %s", option, shown);
-        free(shown);
-        free(message);
-    }
-    return !message;
-}
-
 static bool read_shape(bench_request *request)
 {
     int32_t *numbers = NULL;
@@ -93,7 +81,7 @@ static bool read_shape(bench_request *request)
     if (!message)
         bench_add_shape(request, (bench_shape){"custom", numbers[0], numbers[1], numbers[2], numbers[3]});
     free(numbers);
-    return accept("shape", message);
+    return accept_value(&cmd_bench, "shape", message);
 }
 
 /* "4G", "512M": powers of 1024. */
@@ -114,29 +102,10 @@ static char *read_size(const char *text, int64_t *bytes)
     return NULL;
 }
 
-static char *read_seconds(const char *text, double *seconds)
-{
-    char *end;
-
-    *seconds = strtod(text, &end);
-    if (end == text || *end || !(*seconds > 0 && *seconds <= 3600))
-        return must_format("'%s' is not a number of seconds above 0, up to 3600", text);
-    return NULL;
-}
-
 static char *read_layout(const char *text, bool *plain)
 {
     *plain = !strcmp(text, "plain");
     return *plain || !strcmp(text, "transposed") ? NULL : must_format("'%s' is not one of: transposed, plain", text);
-}
-
-static char *read_seed(const char *text, uint64_t *seed)
-{
-    char *end;
-
-    errno = 0;
-    *seed = strtoull(text, &end, 0);
-    return errno || end == text || *end || *text == '-' ? must_format("'%s' is not a whole number", text) : NULL;
 }
 
 /* Take one option; false after a usage error. */
@@ -144,26 +113,26 @@ static bool read_option(bench_request *r, bench_outputs *out, bool *quick, int o
 {
     switch (option) {
     case OPTION_PRESET:
-        return accept("preset", bench_read_shapes(r, optarg));
+        return accept_value(&cmd_bench, "preset", bench_read_shapes(r, optarg));
     case OPTION_SHAPE:
         return read_shape(r);
     case OPTION_TOKENS:
-        return accept("tokens", bench_read_set(optarg, MAX_TOKENS, &r->tokens, &r->token_count));
+        return accept_value(&cmd_bench, "tokens", bench_read_set(optarg, MAX_TOKENS, &r->tokens, &r->token_count));
     case OPTION_FORMATS:
-        return accept("formats", bench_read_formats(r, optarg));
+        return accept_value(&cmd_bench, "formats", bench_read_formats(r, optarg));
     case OPTION_ACTIVATIONS:
-        return accept("activations", bench_read_activations(r, optarg));
+        return accept_value(&cmd_bench, "activations", bench_read_activations(r, optarg));
     case OPTION_ARITHMETIC:
-        return accept("arithmetic", bench_read_modes(r, optarg));
+        return accept_value(&cmd_bench, "arithmetic", bench_read_modes(r, optarg));
     case OPTION_THREADS:
-        return accept("threads", bench_read_set(optarg, MAX_THREADS, &r->threads, &r->thread_count));
+        return accept_value(&cmd_bench, "threads", bench_read_set(optarg, MAX_THREADS, &r->threads, &r->thread_count));
     case OPTION_SECONDS:
-        return accept("seconds", read_seconds(optarg, &r->seconds));
+        return accept_value(&cmd_bench, "seconds", bench_read_seconds(optarg, &r->seconds));
     case OPTION_QUICK:
         *quick = true;
         return true;
     case OPTION_LAYOUT:
-        return accept("layout", read_layout(optarg, &r->plain));
+        return accept_value(&cmd_bench, "layout", read_layout(optarg, &r->plain));
     case OPTION_PREPARED:
         r->prepared = true;
         return true;
@@ -177,9 +146,9 @@ static bool read_option(bench_request *r, bench_outputs *out, bool *quick, int o
         r->in_cache = true;
         return true;
     case OPTION_MEMORY:
-        return accept("memory", read_size(optarg, &r->memory_bytes));
+        return accept_value(&cmd_bench, "memory", read_size(optarg, &r->memory_bytes));
     case OPTION_SEED:
-        return accept("seed", read_seed(optarg, &r->seed));
+        return accept_value(&cmd_bench, "seed", bench_read_seed(optarg, &r->seed));
     case OPTION_CPU_MASK:
         r->cpu_mask = optarg;
         return true;

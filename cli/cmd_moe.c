@@ -1,6 +1,5 @@
 /* cmd_moe.c - 'gathermm moe': run the expert layers of a checkpoint, and say how fast and how exact they are. */
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,42 +45,11 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* Reports a message about an option's value and frees it; true if there is none. */
-static bool accept(const char *option, char *message)
-{
-    if (message) {
-        char *shown = escape_text(message);
-        usage_error(&cmd_moe, "--%s: %s", option, shown);
-        free(shown);
-        free(message);
-    }
-    return !message;
-}
-
 static char *read_whole(const char *text, int32_t lowest, int32_t highest, int32_t *number)
 {
     if (parse_number(text, lowest, highest, number))
         return NULL;
     return must_format("'%s' is not a whole number from %d to %d", text, (int)lowest, (int)highest);
-}
-
-static char *read_seconds(const char *text, double *seconds)
-{
-    char *end;
-
-    *seconds = strtod(text, &end);
-    if (end == text || *end || !(*seconds > 0 && *seconds <= 3600))
-        return must_format("'%s' is not a number of seconds above 0, up to 3600", text);
-    return NULL;
-}
-
-static char *read_seed(const char *text, uint64_t *seed)
-{
-    char *end;
-
-    errno = 0;
-    *seed = strtoull(text, &end, 0);
-    return errno || end == text || *end || *text == '-' ? must_format("'%s' is not a whole number", text) : NULL;
 }
 
 /* Take one option; false after a usage error. */
@@ -95,17 +63,18 @@ static bool read_option(layer_request *r, int option)
         r->input_path = optarg;
         return true;
     case OPTION_TOKENS:
-        return accept("tokens", bench_read_set(optarg, MAX_TOKENS, &r->lists.tokens, &r->lists.token_count));
+        return accept_value(&cmd_moe, "tokens",
+                            bench_read_set(optarg, MAX_TOKENS, &r->lists.tokens, &r->lists.token_count));
     case OPTION_FORMATS:
-        return accept("formats", bench_read_formats(&r->lists, optarg));
+        return accept_value(&cmd_moe, "formats", bench_read_formats(&r->lists, optarg));
     case OPTION_CHECK:
-        return accept("check", read_whole(optarg, 0, MAX_CHECK, &r->check));
+        return accept_value(&cmd_moe, "check", read_whole(optarg, 0, MAX_CHECK, &r->check));
     case OPTION_THREADS:
-        return accept("threads", read_whole(optarg, 1, MAX_THREADS, &r->threads));
+        return accept_value(&cmd_moe, "threads", read_whole(optarg, 1, MAX_THREADS, &r->threads));
     case OPTION_SECONDS:
-        return accept("seconds", read_seconds(optarg, &r->seconds));
+        return accept_value(&cmd_moe, "seconds", bench_read_seconds(optarg, &r->seconds));
     case OPTION_SEED:
-        return accept("seed", read_seed(optarg, &r->seed));
+        return accept_value(&cmd_moe, "seed", bench_read_seed(optarg, &r->seed));
     case OPTION_CPU_MASK:
         r->cpu_mask = optarg;
         return true;
@@ -187,8 +156,9 @@ const command cmd_moe = {
             "time, the share of the ceiling that binds (read bandwidth or arithmetic), and\n"
             "the error against double precision. With --formats, the experts are also\n"
             "quantized anew in memory, to choose a format by. CHECKPOINT is a folder with\n"
-            "config.json and safetensors files, or one of these. Layers are loaded one by\n"
-            "one, so it may be larger than memory. Exits 1 if an error is above its bound.\n\n"
+            "config.json and safetensors files, one of these, or a GGUF file, of several the\n"
+            "first. Layers are loaded one by one, so it may be larger than memory. Exits 1 if\n"
+            "an error is above its bound.\n\n"
             "options:\n"
             "  --layers LIST     these layers of the model: 0,3-5 (default: all with experts)\n"
             "  --formats LIST    other weight formats for the experts, see below, or all\n"

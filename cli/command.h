@@ -32,6 +32,9 @@ typedef struct command {
 /* "gathermm NAME: message", the usage line and where to find help on stderr; returns EXIT_USAGE. */
 __attribute__((format(printf, 2, 3))) int usage_error(const command *cmd, const char *format, ...);
 
+/* A usage_error with this message about an option's value, which it frees; true if it is NULL. */
+bool accept_value(const command *cmd, const char *option, char *message);
+
 /* getopt_long for long options without abbreviations or short forms, except -h. Returns an option's val; -1 at the end;
  * '?' after a usage_error that names the option and, if there is one, the nearest that exists. */
 int next_option(const command *cmd, int argc, char **argv, const struct option *options);

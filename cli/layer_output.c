@@ -22,14 +22,20 @@ static void print_routing(FILE *to, const gmm_checkpoint_layer *l)
         fprintf(to, "sigmoid, the best %d\n", (int)l->top_k);
 }
 
+static const char *origin(const gmm_checkpoint_layer *layer)
+{
+    if (strcmp(layer->layout, "gguf") == 0)
+        return "in GGUF";
+    return strcmp(layer->layout, "mlx") == 0 ? "as converted by mlx-lm" : "as published";
+}
+
 void layer_print_facts(FILE *to, const layer_facts *f)
 {
     const gmm_checkpoint_layer *l = f->layer;
     char bytes[24], resident[24], owned[24];
     double even = log2((double)l->experts);
 
-    fprintf(to, "\nlayer %" PRId64 ": %s as %s, %s, %s\n", l->number, l->family,
-            l->layout[0] == 'm' ? "converted by mlx-lm" : "published", f->format,
+    fprintf(to, "\nlayer %" PRId64 ": %s %s, %s, %s\n", l->number, l->family, origin(l), f->format,
             bytes_text((uint64_t)l->file_bytes, bytes));
     fprintf(to, "  %" PRId64 " experts of %" PRId64 " x %" PRId64, l->experts, l->hidden, l->intermediate);
     if (l->shared_intermediate)

@@ -20,22 +20,6 @@ bool layer_goes_on(void *user, int64_t done, int64_t total)
     return stop_signal() == 0;
 }
 
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* The value below which a share of the sorted values lies. */
-static double quantile(const double *sorted, size_t count, double share)
-{
-    double at = share * (double)(count - 1);
-    size_t below = (size_t)at, above = below + 1 < count ? below + 1 : below;
-
-    return sorted[below] + (at - (double)below) * (sorted[above] - sorted[below]);
-}
-
 /* How many experts tokens [first, first + count) go to. */
 static int64_t experts_touched(const layer_choice *choice, int64_t experts, int64_t first, int64_t count)
 {
@@ -63,15 +47,6 @@ static void count_work(layer_row *row, const gmm_moe_layer *moe, double touched)
     row->bytes = touched * (double)row->expert_bytes / (double)info->experts + shared +
                  (double)layer_weight_bytes(&moe->routing->router) + tokens * 2 * hidden * (double)sizeof(float);
     row->operations = 2 * tokens * hidden * (3 * inner + (double)info->experts);
-}
-
-static void summarize(layer_row *row, double *times, size_t count)
-{
-    qsort(times, count, sizeof *times, rising);
-    row->repetitions = (int32_t)count;
-    row->min_s = times[0];
-    row->median_s = quantile(times, count, 0.5);
-    row->spread = (quantile(times, count, 0.75) - quantile(times, count, 0.25)) / row->median_s;
 }
 
 int layer_time(layer_row *row, const layer_request *request, const gmm_context *context, const gmm_moe_layer *moe,
@@ -106,7 +81,8 @@ int layer_time(layer_row *row, const layer_request *request, const gmm_context *
     gmm_moe_plan_destroy(plan);
     free(out.data);
     if (!status && count) {
-        summarize(row, times, count);
+        row->repetitions = (int32_t)count;
+        bench_summarize(times, count, &row->median_s, &row->min_s, &row->spread);
         count_work(row, moe, touched / (double)count);
     }
     free(times);

@@ -94,6 +94,17 @@ int usage_error(const command *cmd, const char *format, ...)
     return EXIT_USAGE;
 }
 
+bool accept_value(const command *cmd, const char *option, char *message)
+{
+    if (message) {
+        char *shown = escape_text(message);
+        usage_error(cmd, "--%s: %s", option, shown);
+        free(shown);
+        free(message);
+    }
+    return !message;
+}
+
 /* The option that argv word `word` ("--name" or "--name=value") names in full; NULL if none. */
 static const struct option *named_option(const char *word, const struct option *options)
 {
@@ -171,8 +182,9 @@ static void print_commands(void)
 {
     printf("usage: gathermm COMMAND [ARGUMENT]...\n\n"
            "Gathered (mixture-of-experts) matrix products on CPUs: what this machine offers,\n"
-           "how near they come to its limits, what a file of tensors holds, quantizing\n"
-           "checkpoints; and whether a BLAS library keeps its contract, in a program too.\n\n"
+           "how near they come to its limits, what a file of tensors holds, running the\n"
+           "expert layers of checkpoints, converting and quantizing these; and whether a\n"
+           "BLAS library keeps its contract, in a program too.\n\n"
            "commands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);

@@ -79,7 +79,9 @@ need_test()
 
 need_ci()
 {
-    need octave has octave-cli # likewise; large, and left out of the tests where it is not
+    need octave has octave-cli # the guard watches it, too; large, and left out of the tests where it is not
+    need gcc-aarch64-linux-gnu has aarch64-linux-gnu-gcc # for a test that is left out where it is not, with the next
+    need libc6-dev-arm64-cross ls -d /usr/aarch64-linux-gnu/include/stdio.h
     need clang has clang
     need libomp-dev includes omp.h clang -fopenmp -x c
     need libclang-rt-dev clang_runtime

@@ -545,6 +545,7 @@ static void write_all(writer *w)
     put(w, "\n");
     put_situations(w);
     put_call(w);
+    put_block(w, gmm_repro_mix);
     put_block(w, gmm_repro_memory);
     put_parts(w);
     put_block(w, gmm_repro_place);

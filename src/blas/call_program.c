@@ -51,14 +51,6 @@ static const char *const pattern[] = {
 };
 
 static const char *const numbers[] = {
-    "static uint64_t mix(uint64_t z)",
-    "{",
-    "    z += 0x9E3779B97F4A7C15u;",
-    "    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;",
-    "    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;",
-    "    return z ^ (z >> 31);",
-    "}",
-    "",
     "/* An operand of numbers in [-1, 1): which ones does not matter. */",
     "static const void *make_numbers(int o)",
     "{",
@@ -353,8 +345,10 @@ static void print_operands(FILE *to, const gmm_replay *replay)
 
     for (int o = 0; o < count; o++)
         made |= replay->made[o] != NULL;
-    if (made)
+    if (made) {
+        print_block(to, gmm_repro_mix);
         print_block(to, numbers);
+    }
     if (literal_bytes(replay) <= LITERAL_BYTES) {
         for (int o = 0; o < count; o++)
             if (!replay->made[o])

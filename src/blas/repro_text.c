@@ -35,7 +35,7 @@ const char *const gmm_repro_head[] = {
     NULL,
 };
 
-const char *const gmm_repro_memory[] = {
+const char *const gmm_repro_mix[] = {
     "/* ---- numbers ---- */",
     "",
     "static uint64_t mix(uint64_t z)",
@@ -46,6 +46,10 @@ const char *const gmm_repro_memory[] = {
     "    return z ^ (z >> 31);",
     "}",
     "",
+    NULL,
+};
+
+const char *const gmm_repro_memory[] = {
     "/* Part 0 (real) or 1 (imaginary) of element i of an operand. */",
     "static double value(int operand, long i, int part)",
     "{",

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 extern const char *const gmm_repro_head[];
+extern const char *const gmm_repro_mix[]; /* of guard's programs, too */
 extern const char *const gmm_repro_memory[];
 extern const char *const gmm_repro_place[];
 extern const char *const gmm_repro_pattern[];

@@ -4,32 +4,26 @@
 #include <stdio.h>
 
 #include "checkpoint/architecture.h"
-#include "io/file_check.h"
+
+static const gmm_group_names group_names = {
+    .groups = "expert_group_count",
+    .kept = "expert_group_used_count",
+    .shared = "expert_shared_count",
+    .top_k = "expert_used_count",
+    .experts = "expert_count",
+};
 
 static gmm_status read(const gmm_config *config, gmm_checkpoint_layer *layer)
 {
-    int64_t groups = 1, kept = 1, shared = 0;
     gmm_status status;
 
     layer->routing = GMM_CHECKPOINT_SIGMOID;
     if ((status = gmm_arch_sizes(config, "expert_feed_forward_length", layer)) != GMM_OK ||
         (status = gmm_arch_gating(config, 2, 1)) != GMM_OK || /* V2 does not say: softmax */
         (status = gmm_config_flag(config, "expert_weights_norm", &layer->renormalise)) != GMM_OK ||
-        (status = gmm_arch_scale(config, layer)) != GMM_OK ||
-        (status = gmm_config_optional(config, "expert_group_count", 1, layer->experts, &groups)) != GMM_OK ||
-        (status = gmm_config_optional(config, "expert_group_used_count", 1, groups, &kept)) != GMM_OK ||
-        (status = gmm_config_optional(config, "expert_shared_count", 0, GMM_CONFIG_MAX_SIZE / layer->intermediate,
-                                      &shared)) != GMM_OK)
+        (status = gmm_arch_scale(config, layer)) != GMM_OK)
         return status;
-    if (layer->experts % groups != 0 || layer->top_k > layer->experts / groups * kept)
-        return gmm_malformed(config->path,
-                             "expert_group_count %" PRId64 ", expert_group_used_count %" PRId64
-                             ", expert_used_count %" PRId32 " do not fit expert_count %" PRId64,
-                             groups, kept, layer->top_k, layer->experts);
-    layer->n_group = (int32_t)groups;
-    layer->topk_group = (int32_t)kept;
-    layer->shared_intermediate = shared * layer->intermediate;
-    return GMM_OK;
+    return gmm_family_groups(config, &group_names, layer);
 }
 
 /* Those before are dense; those for the prediction of further tokens come last, if the file has them at all. */

@@ -44,7 +44,7 @@ typedef struct gmm_family {
     /* Find the tensors of a layer that does. */
     gmm_status (*find)(const gmm_finder *finder, gmm_layer_record *record);
 
-    /* For conversion, which writes what `find` reads: the names of experts in both layouts. */
+    /* The names of experts in both layouts, for `find` and for conversion, which writes what it reads. Not of GGUF. */
     gmm_expert_names names;
 
     /* Is the router no module that mlx-lm quantizes? */
@@ -70,13 +70,25 @@ extern const gmm_family *const gmm_families[];
 gmm_status gmm_family_sizes(const gmm_config *config, const char *experts_key, const char *intermediate_key,
                             gmm_checkpoint_layer *layer);
 
+/* What members are called that say of groups of experts and of the shared ones. */
+typedef struct gmm_group_names {
+    const char *groups, *kept, *shared, *top_k, *experts;
+} gmm_group_names;
+
+/* n_group, topk_group and shared_intermediate, each absent or fitting what gmm_family_sizes has read. */
+gmm_status gmm_family_groups(const gmm_config *config, const gmm_group_names *names, gmm_checkpoint_layer *layer);
+
 /* hidden_act: silu, gelu or gelu_pytorch_tanh. GMM_ERR_ARGUMENT for another. */
 gmm_status gmm_family_activation(const gmm_config *config, gmm_checkpoint_layer *layer);
 
-/* The router BLOCK.gate of layer number N, BLOCK as in model.layers.N.BLOCK, and its experts: BLOCK.experts.E.NAME
- * (hf), or BLOCK.switch_mlp.{gate,up,down}_proj (mlx), by what there is. `names` are hf's for gate, up, down. */
-gmm_status gmm_family_experts(const gmm_finder *finder, const char *block, const char *const names[3],
-                              gmm_layer_record *record);
+/* The router BLOCK + "gate" of layer number N, and its experts in the layout that there is. Not for names without hf.
+ */
+gmm_status gmm_family_experts(const gmm_finder *finder, const gmm_expert_names *names, gmm_layer_record *record);
+
+/* Are a layer's experts stacks, mlx's layout? Then find them; *status says how that went. In any case layer.layout
+ * becomes "mlx" or "hf". */
+bool gmm_family_stacks(const gmm_finder *finder, const gmm_expert_names *names, gmm_layer_record *record,
+                       gmm_status *status);
 
 /* The `convert` of families with latent attention (conversion_mla.c). */
 gmm_status gmm_conversion_mla(struct gmm_conversion *conversion);

@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "checkpoint/family.h"
-#include "io/file_check.h"
 
 /* A member that can only be this here. */
 static gmm_status only(const gmm_config *config, const char *key, const char *wanted)
@@ -20,9 +19,16 @@ static gmm_status only(const gmm_config *config, const char *key, const char *wa
     return status;
 }
 
+static const gmm_group_names group_names = {
+    .groups = "n_group",
+    .kept = "topk_group",
+    .shared = "n_shared_experts",
+    .top_k = "num_experts_per_tok",
+    .experts = "n_routed_experts",
+};
+
 static gmm_status read(const gmm_config *config, gmm_checkpoint_layer *layer)
 {
-    int64_t groups = 1, kept = 1, shared = 0;
     gmm_status status;
 
     layer->routing = GMM_CHECKPOINT_SIGMOID;
@@ -32,21 +38,9 @@ static gmm_status read(const gmm_config *config, gmm_checkpoint_layer *layer)
         (status = only(config, "scoring_func", "sigmoid")) != GMM_OK ||
         (status = only(config, "topk_method", "noaux_tc")) != GMM_OK ||
         (status = gmm_config_flag(config, "norm_topk_prob", &layer->renormalise)) != GMM_OK ||
-        (status = gmm_config_number(config, "routed_scaling_factor", &layer->scale)) != GMM_OK ||
-        (status = gmm_config_optional(config, "n_group", 1, layer->experts, &groups)) != GMM_OK ||
-        (status = gmm_config_optional(config, "topk_group", 1, groups, &kept)) != GMM_OK ||
-        (status = gmm_config_optional(config, "n_shared_experts", 0, GMM_CONFIG_MAX_SIZE / layer->intermediate,
-                                      &shared)) != GMM_OK)
+        (status = gmm_config_number(config, "routed_scaling_factor", &layer->scale)) != GMM_OK)
         return status;
-    if (layer->experts % groups != 0 || layer->top_k > layer->experts / groups * kept)
-        return gmm_malformed(config->path,
-                             "n_group %" PRId64 ", topk_group %" PRId64 ", num_experts_per_tok %" PRId32
-                             " do not fit n_routed_experts %" PRId64,
-                             groups, kept, layer->top_k, layer->experts);
-    layer->n_group = (int32_t)groups;
-    layer->topk_group = (int32_t)kept;
-    layer->shared_intermediate = shared * layer->intermediate;
-    return GMM_OK;
+    return gmm_family_groups(config, &group_names, layer);
 }
 
 static gmm_status has_experts(const gmm_config *config, int64_t number, bool *has)
@@ -71,7 +65,7 @@ static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
 
     snprintf(name, sizeof name, "model.layers.%" PRId64 ".mlp.gate.e_score_correction_bias", layer->number);
     if ((status = gmm_find_tensor(finder, name, gmm_float_dtypes, 1, &layer->experts, &record->correction)) != GMM_OK ||
-        (status = gmm_family_experts(finder, "mlp", names, record)) != GMM_OK)
+        (status = gmm_family_experts(finder, &gmm_family_deepseek_v3.names, record)) != GMM_OK)
         return status;
     if (layer->shared_intermediate == 0)
         return GMM_OK;

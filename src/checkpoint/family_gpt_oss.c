@@ -1,6 +1,5 @@
 /* family_gpt_oss.c - gpt-oss: mxfp4 experts with interleaved gate and up, linear biases, a clamped activation. */
 /* SPDX-License-Identifier: MIT */
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "checkpoint/family.h"
@@ -15,20 +14,6 @@ static gmm_status read(const gmm_config *config, gmm_checkpoint_layer *layer)
     return status == GMM_OK ? gmm_config_number(config, "swiglu_limit", &layer->limit) : status;
 }
 
-static gmm_status find_mlx(const gmm_finder *finder, const char *prefix, gmm_layer_record *record)
-{
-    int64_t experts = record->layer.experts, hidden = record->layer.hidden, inner = record->layer.intermediate;
-    gmm_expert_sources *to = &record->experts;
-
-    record->layer.layout = "mlx";
-    gmm_status status = gmm_find_module(finder, experts, inner, hidden, &to->gate, "%sexperts.gate_proj", prefix);
-    if (status == GMM_OK)
-        status = gmm_find_module(finder, experts, inner, hidden, &to->up, "%sexperts.up_proj", prefix);
-    if (status == GMM_OK)
-        status = gmm_find_module(finder, experts, hidden, inner, &to->down, "%sexperts.down_proj", prefix);
-    return status;
-}
-
 /* The release has blocks; fine-tunes may have plain matrices, which lie input first. */
 static gmm_status find_hf(const gmm_finder *finder, const char *prefix, gmm_layer_record *record)
 {
@@ -37,7 +22,6 @@ static gmm_status find_hf(const gmm_finder *finder, const char *prefix, gmm_laye
         gmm_find_is(finder, "%sexperts.gate_up_proj", prefix) ? gmm_find_transposed : gmm_find_blocks;
     char name[120];
 
-    record->layer.layout = "hf";
     snprintf(name, sizeof name, "%sexperts.gate_up_proj", prefix);
     gmm_status status = one(finder, name, experts, 2 * inner, hidden, &record->experts.gate_up);
     if (status != GMM_OK)
@@ -51,18 +35,16 @@ static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
     const gmm_checkpoint_layer *layer = &record->layer;
     char prefix[80];
 
-    snprintf(prefix, sizeof prefix, "model.layers.%" PRId64 ".mlp.", layer->number);
+    gmm_family_prefix(layer->number, gmm_family_gpt_oss.names.block, prefix, sizeof prefix);
     gmm_status status = gmm_find_module(finder, 0, layer->experts, layer->hidden, &record->router, "%srouter", prefix);
-    if (status != GMM_OK)
+    if (status != GMM_OK || gmm_family_stacks(finder, &gmm_family_gpt_oss.names, record, &status))
         return status;
-    return gmm_find_is(finder, "%sexperts.gate_proj.weight", prefix) ? find_mlx(finder, prefix, record)
-                                                                     : find_hf(finder, prefix, record);
+    return find_hf(finder, prefix, record);
 }
 
 const gmm_family gmm_family_gpt_oss = {
     .name = "gpt_oss",
     .read = read,
-    .has_experts = NULL,
     .find = find,
-    .names = {.block = "mlp.", .mlx = "experts.", .hf = NULL},
+    .names = {.block = "mlp.", .mlx = "experts."},
 };

@@ -14,7 +14,7 @@ static const char *const names[] = {"w1", "w3", "w2"};
 
 static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
 {
-    return gmm_family_experts(finder, "block_sparse_moe", names, record);
+    return gmm_family_experts(finder, &gmm_family_mixtral.names, record);
 }
 
 const gmm_family gmm_family_mixtral = {

@@ -29,7 +29,7 @@ static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
 
 static gmm_status find(const gmm_finder *finder, gmm_layer_record *record)
 {
-    return gmm_family_experts(finder, "mlp", names, record);
+    return gmm_family_experts(finder, &gmm_family_qwen3_moe.names, record);
 }
 
 const gmm_family gmm_family_qwen3_moe = {

@@ -144,6 +144,8 @@ static gmm_status read_header(const char *path, gmm_safetensors *file)
         return gmm_malformed(path, "%zu bytes; the size of the header alone takes %d", mapping->size, SIZE_FIELD_BYTES);
     memcpy(&header_bytes, mapping->bytes, SIZE_FIELD_BYTES);
     size_t rest = mapping->size - SIZE_FIELD_BYTES;
+    if (memcmp(mapping->bytes, "GGUF", 4) == 0)
+        return gmm_malformed(path, "this is a GGUF file, not a safetensors file");
     if (header_bytes > GMM_SAFETENSORS_MAX_HEADER_BYTES)
         return gmm_malformed(path, "a header of %" PRIu64 " bytes; at most %d are allowed", header_bytes,
                              GMM_SAFETENSORS_MAX_HEADER_BYTES);

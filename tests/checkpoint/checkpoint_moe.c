@@ -9,273 +9,222 @@
 #include <string.h>
 
 #include "cmocka_test.h"
+#include "gathermm/moe.h"
+#include "moe_case.h"
 
-static gmm_moe_weights weights(layer_moe *made, const gmm_checkpoint_weights *from)
+enum {
+    MOST_EXPERTS = 8
+};
+
+/* A copy of N.part; NULL if there is none; to be freed. */
+static void *part_of(const gmm_safetensors *reference, int64_t number, const char *part, int64_t *count)
 {
-    gmm_moe_weights to = {.rhs = from->rhs, .quantized = from->quantized, .bias = from->bias};
-
-    if (!from->each)
-        return to;
-    gmm_moe_weights *list = calloc((size_t)from->count, sizeof *list);
-    assert_non_null(list);
-    for (int64_t e = 0; e < from->count; e++)
-        list[e] = (gmm_moe_weights){
-            .rhs = from->each[e].rhs, .quantized = from->each[e].quantized, .bias = from->each[e].bias};
-    made->lists[made->list_count++] = list;
-    to.each = list;
-    to.each_count = from->count;
-    return to;
-}
-
-static gmm_moe_projections projections(layer_moe *made, const gmm_checkpoint_projections *from)
-{
-    return (gmm_moe_projections){
-        .gate = weights(made, &from->gate),
-        .up = weights(made, &from->up),
-        .gate_up = weights(made, &from->gate_up),
-        .down = weights(made, &from->down),
-        .gate_up_layout = GMM_GATE_UP_INTERLEAVED,
-    };
-}
-
-void layer_moe_make(layer_moe *made, const gmm_checkpoint_layer *loaded)
-{
-    static const gmm_routing_kind kinds[] = {GMM_ROUTING_SOFTMAX_TOPK, GMM_ROUTING_TOPK_SOFTMAX, GMM_ROUTING_SIGMOID};
-    static const gmm_activation activations[] = {GMM_ACTIVATION_SILU, GMM_ACTIVATION_GELU, GMM_ACTIVATION_GELU_TANH,
-                                                 GMM_ACTIVATION_SWIGLU_CLAMPED};
-
-    *made = (layer_moe){.list_count = 0};
-    made->routing = (gmm_routing){
-        .size = sizeof made->routing,
-        .kind = kinds[loaded->routing],
-        .top_k = loaded->top_k,
-        .renormalise = loaded->renormalise,
-        .scale = loaded->scale,
-        .correction_bias = loaded->correction_bias,
-        .n_group = loaded->n_group,
-        .topk_group = loaded->topk_group,
-        .drop_to_zero = true, /* as make_models.py and MLX have it */
-        .router = weights(made, &loaded->router),
-    };
-    made->layer = (gmm_moe_layer){
-        .size = sizeof made->layer,
-        .experts = projections(made, &loaded->projections),
-        .shared = projections(made, &loaded->shared),
-        .activation = activations[loaded->activation],
-        .alpha = loaded->alpha,
-        .limit = loaded->limit,
-        .routing = &made->routing,
-    };
-}
-
-void layer_moe_free(layer_moe *made)
-{
-    for (size_t i = 0; i < made->list_count; i++)
-        free(made->lists[i]);
-}
-
-/* ---- what it must give: the bound of docs/numerics.md ---- */
-
-static const double unit = 0x1p-24, tiny = 0x1p-140;
-
-/* A number and how far off the computed one may be. */
-typedef struct near {
-    double value, error;
-} near;
-
-static double gamma_of(double n)
-{
-    return n * unit / (1 - n * unit);
-}
-
-/* N.part of the reference, to be freed; NULL: none. */
-static double *part(const gmm_safetensors *reference, int64_t number, const char *name)
-{
-    char full[64];
+    char name[128];
     gmm_tensor tensor;
 
-    snprintf(full, sizeof full, "%" PRId64 ".%s", number, name);
-    if (!gmm_safetensors_find(reference, full, &tensor))
+    *count = 0;
+    snprintf(name, sizeof name, "%" PRId64 ".%s", number, part);
+    if (!gmm_safetensors_find(reference, name, &tensor))
         return NULL;
-    bool single = tensor.dtype == GMM_F32;
-    size_t count = tensor.size_bytes / (single ? 4 : 8);
-    double *values = malloc(count * sizeof *values);
+    void *values = malloc(tensor.size_bytes);
     assert_non_null(values);
-    for (size_t i = 0; i < count; i++) {
-        float value;
-        memcpy(&value, (const char *)tensor.data + 4 * i, sizeof value);
-        values[i] = (double)value;
-    }
-    if (!single)
-        memcpy(values, tensor.data, tensor.size_bytes);
+    memcpy(values, tensor.data, tensor.size_bytes);
+    *count = (int64_t)(tensor.size_bytes / ((size_t)gmm_dtype_bits(tensor.dtype) / 8));
     return values;
 }
 
-/* One matrix of a projection, decoded: its weights may carry one rounding. */
-typedef struct matrix {
-    const double *weights, *bias;
-    int64_t rows, cols;
-} matrix;
-
-static near dot(const matrix *m, int64_t row, const near *x)
+static void take(const gmm_safetensors *reference, int64_t number, const char *part, int64_t matrices, int64_t n,
+                 int64_t k, gmm_moe_made *made)
 {
-    double value = m->bias ? m->bias[row] : 0, moved = 0, sum = fabs(value);
+    int64_t count;
+    char bias[64];
 
-    for (int64_t k = 0; k < m->cols; k++) {
-        double w = m->weights[row * m->cols + k];
-        value += w * x[k].value;
-        moved += fabs(w) * x[k].error;
-        sum += fabs(w) * (fabs(x[k].value) + x[k].error);
-    }
-    return (near){value, moved + gamma_of((double)m->cols + 7) * sum + (double)m->cols * tiny};
+    *made =
+        (gmm_moe_made){.matrices = matrices, .n = n, .k = k, .roundings = 1}; /* of affine codes; others have none */
+    made->value = part_of(reference, number, part, &count);
+    assert_non_null(made->value);
+    assert_int_equal(count, matrices * n * k);
+    snprintf(bias, sizeof bias, "%s_bias", part);
+    made->bias_value = part_of(reference, number, bias, &count);
+    if (!made->bias_value)
+        made->bias_value = calloc((size_t)(matrices * n), sizeof(double));
+    assert_non_null(made->bias_value);
 }
 
-/* a = F(g, u) */
-static near activate(bool clamped, near g, near u)
-{
-    double alpha = clamped ? (double)1.702f : 1, z = clamped && g.value > 7 ? 7 : g.value;
-    double value = z / (1 + exp(-alpha * z)), slope = 1.2;
-    double c = clamped ? 10 + 2 * fabs(alpha * z) : 8;
-    double error = slope * g.error + 1.01 * c * unit * (fabs(value) + slope * g.error) + tiny;
+/* ---- routing in double precision, as make_models.py has it ---- */
 
-    if (clamped) {
-        u.value = (u.value > 7 ? 7 : u.value < -7 ? -7 : u.value) + 1;
-        u.error += unit * (fabs(u.value) + u.error);
-    }
-    double product = fabs(value) * u.error + error * (fabs(u.value) + u.error);
-    return (near){value * u.value, product + unit * (fabs(value * u.value) + product) + tiny};
+typedef struct scored {
+    double logit[MOST_EXPERTS], score[MOST_EXPERTS], key[MOST_EXPERTS];
+    double error; /* of any logit, as docs/numerics.md bounds a g */
+    double range; /* of logits */
+} scored;
+
+static double gamma_of(double n)
+{
+    return n * 0x1p-24 / (1 - n * 0x1p-24);
 }
 
-/* Gate, up and down of an expert. */
-typedef struct expert {
-    matrix gate, up, down;
-} expert;
-
-/* Add weight * y to the sum and to its magnitude. */
-static void add_expert(const expert *e, bool clamped, const near *x, near weight, near *sum, double *magnitude)
+static void score(const gmm_moe_made *router, const double *x, const gmm_checkpoint_layer *layer,
+                  const double *correction, scored *s)
 {
-    near *a = malloc((size_t)e->gate.rows * sizeof *a);
+    double top = -INFINITY, total = 0;
 
-    assert_non_null(a);
-    for (int64_t i = 0; i < e->gate.rows; i++)
-        a[i] = activate(clamped, dot(&e->gate, i, x), dot(&e->up, i, x));
-    for (int64_t i = 0; i < e->down.rows; i++) {
-        near y = dot(&e->down, i, a);
-        double error = fabs(weight.value) * y.error + weight.error * (fabs(y.value) + y.error);
-        sum[i].value += weight.value * y.value;
-        sum[i].error += error;
-        magnitude[i] += fabs(weight.value * y.value) + error;
+    s->error = s->range = 0;
+    for (int64_t e = 0; e < layer->experts; e++) {
+        double sum = router->bias_value[e], magnitude = fabs(sum);
+        for (int64_t k = 0; k < router->k; k++) {
+            sum += router->value[e * router->k + k] * x[k];
+            magnitude += fabs(router->value[e * router->k + k] * x[k]);
+        }
+        s->logit[e] = sum;
+        s->error = fmax(s->error, gamma_of((double)router->k + 6 + router->roundings) * magnitude);
+        top = fmax(top, sum);
     }
-    free(a);
+    for (int64_t e = 0; e < layer->experts; e++) {
+        double distance = layer->routing == GMM_CHECKPOINT_SIGMOID ? fabs(s->logit[e]) : top - s->logit[e];
+        s->range = fmax(s->range, distance);
+        s->score[e] = layer->routing == GMM_CHECKPOINT_SIGMOID ? 1 / (1 + exp(-s->logit[e])) : exp(s->logit[e] - top);
+        total += s->score[e];
+    }
+    for (int64_t e = 0; e < layer->experts; e++) {
+        if (layer->routing == GMM_CHECKPOINT_SOFTMAX_TOPK)
+            s->score[e] /= total;
+        s->key[e] = s->score[e] + (correction ? correction[e] : 0);
+    }
 }
 
-/* The parts of the reference that a layer has. */
-enum {
-    ROUTER,
-    ROUTER_BIAS,
-    GATE,
-    GATE_BIAS,
-    UP,
-    UP_BIAS,
-    DOWN,
-    DOWN_BIAS,
-    SHARED_GATE,
-    SHARED_UP,
-    SHARED_DOWN,
-    X,
-    Y,
-    EXPERTS,
-    WEIGHTS,
-    PARTS
-};
-
-static const char *const part_names[PARTS] = {"router",      "router_bias", "gate",      "gate_bias",   "up",
-                                              "up_bias",     "down",        "down_bias", "shared_gate", "shared_up",
-                                              "shared_down", "x",           "y",         "experts",     "weights"};
-
-static matrix matrix_of(double *const *parts, int weights, int64_t e, int64_t rows, int64_t cols, bool biased)
+static int64_t take_largest(double *values, int64_t count)
 {
-    const double *bias = biased ? parts[weights + 1] : NULL;
+    int64_t best = 0;
 
-    return (matrix){parts[weights] + e * rows * cols, bias ? bias + e * rows : NULL, rows, cols};
+    for (int64_t i = 1; i < count; i++)
+        if (values[i] > values[best])
+            best = i;
+    values[best] = -INFINITY;
+    return best;
 }
 
-/* How far off a weight may be, relative: logits are off by at most G, scores by a factor exp(G), their sum too; and
- * what the routing itself may be off by. */
-static double routing_error(const gmm_checkpoint_layer *l, double *const *parts, const near *x)
+/* What is not in one of the best groups competes with 0. */
+static void keep_groups(const gmm_checkpoint_layer *layer, double *key)
 {
-    const matrix router = matrix_of(parts, ROUTER, 0, l->experts, l->hidden, true);
-    double largest = 0;
+    int64_t groups = layer->n_group, size = layer->experts / groups;
+    double best[MOST_EXPERTS], copy[MOST_EXPERTS];
+    bool kept[MOST_EXPERTS] = {false};
 
-    for (int64_t e = 0; e < l->experts; e++)
-        largest = fmax(largest, dot(&router, e, x).error);
-    return expm1(2 * largest) + (2 * (8 + 20) + 2) * unit;
+    for (int64_t g = 0; g < groups; g++) {
+        memcpy(copy, key + g * size, (size_t)size * sizeof *copy);
+        best[g] = key[g * size + take_largest(copy, size)];
+        best[g] += size > 1 ? key[g * size + take_largest(copy, size)] : 0;
+    }
+    for (int32_t i = 0; i < layer->topk_group; i++)
+        kept[take_largest(best, groups)] = true;
+    for (int64_t e = 0; e < layer->experts; e++)
+        key[e] = kept[e / size] ? key[e] : 0;
 }
 
-static void check_token(const gmm_checkpoint_layer *l, double *const *parts, int64_t t, const float *out)
+/* Weights, and the bounds of docs/numerics.md on what becomes of the logits' errors. */
+static void route(const gmm_checkpoint_layer *layer, scored *s, int32_t *ids, double *weights, double *errors)
 {
-    int64_t hidden = l->hidden, inner = l->intermediate, shared = l->shared_intermediate;
-    bool clamped = l->activation == GMM_CHECKPOINT_SWIGLU_CLAMPED;
-    near *x = calloc((size_t)hidden, sizeof *x), *sum = calloc((size_t)hidden, sizeof *sum);
-    double *magnitude = calloc((size_t)hidden, sizeof *magnitude), errors = 0, magnitudes = 0;
+    double sum = 0;
 
-    assert_true(x && sum && magnitude);
-    for (int64_t i = 0; i < hidden; i++)
-        x[i].value = parts[X][t * hidden + i];
-    double relative = routing_error(l, parts, x);
-    for (int32_t j = 0; j < l->top_k; j++) {
-        int64_t e = (int64_t)parts[EXPERTS][t * l->top_k + j];
-        double weight = parts[WEIGHTS][t * l->top_k + j];
-        const expert one = {matrix_of(parts, GATE, e, inner, hidden, true),
-                            matrix_of(parts, UP, e, inner, hidden, true),
-                            matrix_of(parts, DOWN, e, hidden, inner, true)};
-        add_expert(&one, clamped, x, (near){weight, fabs(weight) * relative}, sum, magnitude);
+    if (layer->routing == GMM_CHECKPOINT_SIGMOID && layer->n_group > 1)
+        keep_groups(layer, s->key);
+    for (int32_t j = 0; j < layer->top_k; j++) {
+        ids[j] = (int32_t)take_largest(s->key, layer->experts);
+        sum += s->score[ids[j]];
     }
-    if (shared > 0) {
-        const expert one = {matrix_of(parts, SHARED_GATE, 0, shared, hidden, false),
-                            matrix_of(parts, SHARED_UP, 0, shared, hidden, false),
-                            matrix_of(parts, SHARED_DOWN, 0, hidden, shared, false)};
-        add_expert(&one, clamped, x, (near){1, 0}, sum, magnitude);
+    bool divides = layer->routing == GMM_CHECKPOINT_TOPK_SOFTMAX || layer->renormalise;
+    for (int32_t j = 0; j < layer->top_k; j++) {
+        weights[j] = s->score[ids[j]] / (divides ? sum : 1) * (double)layer->scale;
+        double carried = expm1(2 * s->error), rounded = (2 * (8 + s->range) + 2) * 0x1p-24;
+        errors[j] = weights[j] * (carried + rounded * (1 + carried)) + 0x1p-140;
     }
-    for (int64_t i = 0; i < hidden; i++) {
-        double error = sum[i].error + gamma_of(l->top_k + 5) * magnitude[i] + tiny, wanted = parts[Y][t * hidden + i];
-        if (!(fabs((double)out[t * hidden + i] - wanted) <= error))
-            fail_msg("%s: out[%" PRId64 ", %" PRId64 "] is %.9g, %g off; the bound is %g", l->projections.down.module,
-                     t, i, (double)out[t * hidden + i], (double)out[t * hidden + i] - wanted, error);
-        errors += error;
-        magnitudes += magnitude[i];
+}
+
+/* ---- a layer ---- */
+
+static void make_slots(const gmm_safetensors *reference, const gmm_checkpoint_layer *layer, gmm_moe_case *made)
+{
+    int64_t tokens = made->spec.tokens, slots = made->spec.slots, count;
+    gmm_moe_made router;
+    scored s;
+    double *correction = part_of(reference, layer->number, "correction", &count);
+
+    assert_true(layer->experts <= MOST_EXPERTS);
+    take(reference, layer->number, "router", 1, layer->experts, layer->hidden, &router);
+    made->ids = (gmm_array){.data = malloc((size_t)(tokens * slots) * 4)};
+    made->weight_value = malloc((size_t)(tokens * slots) * sizeof(double));
+    made->weight_error = malloc((size_t)(tokens * slots) * sizeof(double));
+    assert_true(made->ids.data && made->weight_value && made->weight_error);
+    for (int64_t t = 0; t < tokens; t++) {
+        score(&router, made->x_value + t * layer->hidden, layer, correction, &s);
+        route(layer, &s, (int32_t *)made->ids.data + t * slots, made->weight_value + t * slots,
+              made->weight_error + t * slots);
     }
-    if (errors > 0.05 * magnitudes) /* a bound that lets anything pass is none */
-        fail_msg("%s: the bounds of token %" PRId64 ", %g, are too wide for %g", l->projections.down.module, t, errors,
-                 magnitudes);
-    free(x);
-    free(sum);
-    free(magnitude);
+    gmm_moe_made_free(&router);
+    free(correction);
+}
+
+/* What the layer must give, from the reference alone. */
+static void make_case(const gmm_safetensors *reference, const gmm_checkpoint_layer *layer, gmm_moe_case *made)
+{
+    int64_t n = layer->number, e = layer->experts, h = layer->hidden, i = layer->intermediate, count;
+    int64_t shared = layer->shared_intermediate;
+
+    memset(made, 0, sizeof *made);
+    made->x = (gmm_array){.data = part_of(reference, n, "x", &count), .dtype = GMM_F32, .ndim = 2};
+    made->spec = (gmm_moe_spec){.experts = e,
+                                .hidden = h,
+                                .inner = i,
+                                .tokens = count / h,
+                                .slots = layer->top_k,
+                                .activation = layer->activation == GMM_CHECKPOINT_SILU ? GMM_ACTIVATION_SILU
+                                                                                       : GMM_ACTIVATION_SWIGLU_CLAMPED,
+                                .shared_inner = shared,
+                                .x_dtype = GMM_F32,
+                                .out_dtype = GMM_F32};
+    made->x_shape[0] = made->spec.tokens;
+    made->x_shape[1] = h;
+    made->x.shape = made->x_shape;
+    made->out = (gmm_array){.data = malloc((size_t)count * 4), .dtype = GMM_F32, .ndim = 2, .shape = made->x_shape};
+    made->x_value = malloc((size_t)count * sizeof(double));
+    assert_true(made->out.data && made->x_value);
+    for (int64_t k = 0; k < count; k++)
+        made->x_value[k] = ((const float *)made->x.data)[k];
+    take(reference, n, "gate", e, i, h, &made->gate);
+    take(reference, n, "up", e, i, h, &made->up);
+    take(reference, n, "down", e, h, i, &made->down);
+    if (shared) {
+        take(reference, n, "shared_gate", 1, shared, h, &made->shared_gate_proj);
+        take(reference, n, "shared_up", 1, shared, h, &made->shared_up);
+        take(reference, n, "shared_down", 1, h, shared, &made->shared_down);
+    }
+    make_slots(reference, layer, made);
 }
 
 void check_output(const gmm_safetensors *reference, const gmm_checkpoint_layer *loaded)
 {
-    double *parts[PARTS];
-    gmm_tensor x;
-    char name[64];
-    layer_moe made;
+    const gmm_moe_layer *moe;
+    gmm_moe_info info;
+    gmm_moe_case made;
+    int64_t count;
 
-    for (int p = 0; p < PARTS; p++)
-        parts[p] = part(reference, loaded->number, part_names[p]);
-    snprintf(name, sizeof name, "%" PRId64 ".x", loaded->number);
-    assert_true(gmm_safetensors_find(reference, name, &x));
-    int64_t tokens = x.shape[0];
-    const int64_t shape[] = {tokens, loaded->hidden};
-    float *out = malloc((size_t)(tokens * loaded->hidden) * sizeof *out);
-    assert_non_null(out);
-    gmm_array in = {(void *)(uintptr_t)x.data, GMM_F32, 2, shape, NULL, 0}, to = {out, GMM_F32, 2, shape, NULL, 0};
-    layer_moe_make(&made, loaded);
-    if (gmm_moe_run(NULL, &made.layer, &in, NULL, NULL, &to) != GMM_OK)
+    if (gmm_moe_layer_from_checkpoint(loaded, &moe) != GMM_OK || gmm_moe_describe(moe, &info) != GMM_OK)
         fail_msg("%s", gmm_error_detail());
-    for (int64_t t = 0; t < tokens; t++)
-        check_token(loaded, parts, t, out);
-    layer_moe_free(&made);
-    free(out);
-    for (int p = 0; p < PARTS; p++)
-        free(parts[p]);
+    assert_int_equal(info.experts, loaded->experts);
+    assert_int_equal(info.hidden, loaded->hidden);
+    assert_int_equal(info.intermediate, loaded->intermediate);
+    assert_int_equal(info.shared_intermediate, loaded->shared_intermediate);
+
+    make_case(reference, loaded, &made);
+    double *expected = part_of(reference, loaded->number, "y", &count);
+    assert_true(expected && count == made.spec.tokens * made.spec.hidden);
+    made.expected = expected;
+    memset(made.out.data, 0xFF, (size_t)count * 4);
+    if (gmm_moe_run(NULL, moe, &made.x, NULL, NULL, &made.out) != GMM_OK)
+        fail_msg("%s", gmm_error_detail());
+    gmm_moe_case_check(&made);
+    gmm_moe_case_free(&made);
+    free(expected);
+    gmm_moe_layer_free(moe);
 }

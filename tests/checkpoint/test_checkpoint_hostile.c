@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "checkpoint_moe.h"
 #include "checkpoint_reference.h"
 #include "cmocka_test.h"
 #include "formats/numbers.h"
@@ -247,11 +246,11 @@ static gmm_status run_layer(const gmm_checkpoint_layer *loaded, float *x, float 
 {
     const int64_t shape[] = {TOKENS, loaded->hidden};
     gmm_array in = {x, GMM_F32, 2, shape, NULL, 0}, to = {out, GMM_F32, 2, shape, NULL, 0};
-    layer_moe made;
+    const gmm_moe_layer *moe;
 
-    layer_moe_make(&made, loaded);
-    gmm_status status = gmm_moe_run(NULL, &made.layer, &in, NULL, NULL, &to);
-    layer_moe_free(&made);
+    assert_int_equal(gmm_moe_layer_from_checkpoint(loaded, &moe), GMM_OK);
+    gmm_status status = gmm_moe_run(NULL, moe, &in, NULL, NULL, &to);
+    gmm_moe_layer_free(moe);
     return status;
 }
 

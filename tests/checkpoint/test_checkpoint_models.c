@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "checkpoint_moe.h"
 #include "checkpoint_reference.h"
 #include "cmocka_test.h"
 
@@ -246,7 +245,6 @@ static void reads_every_model(void **state)
                 assert_int_equal(gmm_checkpoint_layer_load(checkpoint, i, stack ? &options : NULL, &loaded), GMM_OK);
                 check_description(e, loaded, i);
                 check_loaded(reference, loaded);
-                check_output(reference, loaded);
                 bool fp8 = strcmp(e->weights, "fp8") == 0, each = loaded->projections.down.each != NULL;
                 assert_int_equal(each,
                                  !stack && !fp8 && strcmp(e->layout, "hf") == 0 && strcmp(e->family, "gpt_oss") != 0);

@@ -1,13 +1,14 @@
 """bench_stopped_check.py - stop `gathermm bench` on the way; write where it cannot; run it on a terminal."""
 # SPDX-License-Identifier: MIT
 import os
-import pty
 import resource
 import signal
 import stat
 import subprocess
 import tempfile
 import time
+
+from terminal import print_bar
 
 SHORT = ["gathermm", "bench", "--shape", "64,32,2,1", "--seconds", "0.001", "--tokens", "1", "--threads", "1",
          "--formats", "f32,nvfp4", "--activations", "f32", "--in-cache"]
@@ -28,24 +29,6 @@ def stop(number):
         output, errors = process.communicate()
     print(f"ended by signal {-process.returncode}; hidden on the way: {hidden}; stdout '{output}', "
           f"stderr '{errors.strip()}'; left: {left()}")
-
-
-def draw(term):
-    """What a benchmark writes on a terminal."""
-    main, terminal = pty.openpty()
-    with subprocess.Popen(SHORT, stdout=subprocess.DEVNULL, stderr=terminal, env={**os.environ, "TERM": term}):
-        os.close(terminal)
-        drawn = b""
-        while True:
-            try:
-                piece = os.read(main, 4096)
-            except OSError:  # Linux's answer when the other side is closed
-                break
-            if not piece:
-                break
-            drawn += piece
-    os.close(main)
-    return drawn.decode()
 
 
 for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -72,7 +55,4 @@ print("replaced:", os.path.getsize("old.json") > 100, "a link still:", os.path.i
       oct(stat.S_IMODE(os.stat("old.json").st_mode)), left())
 print("nothing on stderr of a pipe:", done.stderr == b"")
 
-bar = draw("xterm")
-print("bar:", "0 of 2 rows" in bar, "2 of 2 rows" in bar, "newline:", "\n" in bar, "wiped:",
-      not bar.split("\r")[-2].strip())
-print("dumb:", repr(draw("dumb")))
+print_bar(SHORT, 2)

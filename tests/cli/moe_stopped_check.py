@@ -1,10 +1,11 @@
 """moe_stopped_check.py - stop `gathermm moe` on the way; let it replace files; run it on a terminal."""
 # SPDX-License-Identifier: MIT
 import os
-import pty
 import signal
 import subprocess
 import time
+
+from terminal import print_bar
 
 MODEL = os.path.join(os.environ["ROOT"], "examples", "tinymoe")
 FILES = ["--output", "a.npy", "--json", "b.json", "--plot", "c.svg"]
@@ -28,24 +29,6 @@ def stop(number):
           f"stderr '{errors.strip()}'; left: {left()}")
 
 
-def draw(term):
-    """What a run writes on a terminal."""
-    main, terminal = pty.openpty()
-    with subprocess.Popen(SHORT, stdout=subprocess.DEVNULL, stderr=terminal, env={**os.environ, "TERM": term}):
-        os.close(terminal)
-        drawn = b""
-        while True:
-            try:
-                piece = os.read(main, 4096)
-            except OSError:  # Linux's answer when the other side is closed
-                break
-            if not piece:
-                break
-            drawn += piece
-    os.close(main)
-    return drawn.decode()
-
-
 for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     stop(signal_number)
 
@@ -56,7 +39,4 @@ done = subprocess.run(SHORT + FILES, check=True, capture_output=True)
 print("replaced:", all(os.path.getsize(name) > 100 for name in left()), left())
 print("nothing on stderr of a pipe:", done.stderr == b"")
 
-bar = draw("xterm")
-print("bar:", "0 of 2 rows" in bar, "2 of 2 rows" in bar, "newline:", "\n" in bar, "wiped:",
-      not bar.split("\r")[-2].strip())
-print("dumb:", repr(draw("dumb")))
+print_bar(SHORT, 2)

@@ -3,14 +3,11 @@
 usage: progress_check.py COMMAND IN OPTION...
 """
 # SPDX-License-Identifier: MIT
-import fcntl
-import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
+
+from terminal import drawn_by
 
 COMMAND, SOURCE, OPTIONS = sys.argv[1], sys.argv[2], sys.argv[3:]
 
@@ -18,23 +15,7 @@ COMMAND, SOURCE, OPTIONS = sys.argv[1], sys.argv[2], sys.argv[3:]
 def draw(columns, *options, term="xterm"):
     """What the command writes on a terminal of that width."""
     out = f"out{columns}{len(options)}{term}"
-    main, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with subprocess.Popen(["gathermm", COMMAND, SOURCE, out, *OPTIONS, *options],
-                          stdout=subprocess.PIPE, stderr=terminal, env={**os.environ, "TERM": term}) as process:
-        os.close(terminal)
-        drawn = b""
-        while True:
-            try:
-                piece = os.read(main, 4096)
-            except OSError:  # Linux's answer when the other side is closed
-                break
-            if not piece:
-                break
-            drawn += piece
-        process.stdout.read()
-    os.close(main)
-    return drawn.decode()
+    return drawn_by(["gathermm", COMMAND, SOURCE, out, *OPTIONS, *options], term, columns)
 
 
 for columns in (40, 80, 200):

@@ -6,6 +6,7 @@
 
 #include "fuzz_file.h"
 #include "gathermm/checkpoint.h"
+#include "gathermm/conversion.h"
 
 /* The bytes from the first to the last element, read. All strides here are positive. */
 static int64_t touch(const gmm_array *array)
@@ -69,6 +70,18 @@ static void check_projections(const gmm_checkpoint_projections *p)
     check_weights(&p->down);
 }
 
+/* What was loaded is a layer that runs can be planned for. */
+static void describe(const gmm_checkpoint_layer *layer)
+{
+    const gmm_moe_layer *moe = NULL;
+    gmm_moe_info info;
+
+    FUZZ_REQUIRE(gmm_moe_layer_from_checkpoint(layer, &moe) == GMM_OK, "%s", gmm_error_detail());
+    FUZZ_REQUIRE(gmm_moe_describe(moe, &info) == GMM_OK, "%s", gmm_error_detail());
+    FUZZ_REQUIRE(info.experts == layer->experts && info.hidden == layer->hidden, "another layer");
+    gmm_moe_layer_free(moe);
+}
+
 static void load(const gmm_checkpoint *checkpoint, size_t i, bool stack, gmm_dtype fp8_dtype)
 {
     const gmm_checkpoint_load_options options = {.size = sizeof options, .stack = stack, .fp8_dtype = fp8_dtype};
@@ -84,6 +97,7 @@ static void load(const gmm_checkpoint *checkpoint, size_t i, bool stack, gmm_dty
     check_projections(&layer->shared);
     FUZZ_REQUIRE(!layer->correction_bias || touch(layer->correction_bias) == layer->experts, "correction_bias");
     FUZZ_REQUIRE(layer->top_k > 0 && layer->top_k <= layer->experts, "top_k %d", (int)layer->top_k);
+    describe(layer);
     gmm_checkpoint_layer_free(layer);
 }
 
@@ -96,6 +110,32 @@ static void load_expert(const gmm_checkpoint *checkpoint, size_t i, int64_t expe
     FUZZ_REQUIRE(layer->projections.down.count == 1 && !layer->projections.down.each, "not one expert");
     check_projections(&layer->projections);
     gmm_checkpoint_layer_free(layer);
+}
+
+/* It is refused, or every tensor of the other layout can be read to the last byte. */
+static void convert(const gmm_checkpoint *checkpoint, const char *layout)
+{
+    const gmm_conversion_options options = {.size = sizeof options, .layout = layout};
+    gmm_conversion *conversion = NULL;
+    gmm_converted tensor;
+
+    gmm_status status = gmm_conversion_create(checkpoint, &options, &conversion);
+    if (status != GMM_OK) {
+        FUZZ_REQUIRE(!conversion && (status == GMM_ERR_ARGUMENT || status == GMM_ERR_FORMAT ||
+                                     status == GMM_ERR_MALFORMED || status == GMM_ERR_SIZE || status == GMM_ERR_MEMORY),
+                     "status %d: %s", (int)status, gmm_error_detail());
+        return;
+    }
+    for (size_t i = 0; gmm_conversion_at(conversion, i, &tensor); i++) {
+        FUZZ_REQUIRE(tensor.size_bytes == (size_t)tensor.rows * tensor.row_bytes, "%s: rows", tensor.name);
+        void *bytes = malloc(tensor.size_bytes + 1);
+        FUZZ_REQUIRE(bytes, "no memory for %zu bytes", tensor.size_bytes);
+        if (tensor.rows > 0)
+            FUZZ_REQUIRE(gmm_conversion_read(conversion, i, 0, tensor.rows, bytes) == GMM_OK, "%s", gmm_error_detail());
+        fuzz_file_touch(bytes, tensor.size_bytes);
+        free(bytes);
+    }
+    gmm_conversion_free(conversion);
 }
 
 void fuzz_checkpoint_open(const char *path)
@@ -123,5 +163,7 @@ void fuzz_checkpoint_open(const char *path)
         FUZZ_REQUIRE(gmm_checkpoint_resident(checkpoint, i, &resident) == GMM_OK && resident <= layer.file_bytes,
                      "resident");
     }
+    convert(checkpoint, "hf");
+    convert(checkpoint, "mlx");
     gmm_checkpoint_close(checkpoint);
 }

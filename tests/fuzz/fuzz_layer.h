@@ -3,7 +3,8 @@
 #ifndef GMM_FUZZ_LAYER_H
 #define GMM_FUZZ_LAYER_H
 
-/* Open it. It is refused with a message that names it; or every layer loads, in all ways, and all bytes are there. */
+/* Open it. It is refused with a message that names it; or every layer loads, in all ways, and converts or
+ * is refused that, and all bytes are there. */
 void fuzz_checkpoint_open(const char *path);
 
 #endif

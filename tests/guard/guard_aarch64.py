@@ -2,7 +2,7 @@
 # guard_aarch64.py - the guard compiled for AArch64 and run there by qemu: calls, findings and complex results arrive as on x86-64.
 # SPDX-License-Identifier: MIT
 #
-# usage: guard_aarch64.py GATHERMM SOURCE COMPILER QEMU     (the command is this machine's: the shared memory is of one layout)
+# usage: guard_aarch64.py GATHERMM SOURCE COMPILER QEMU NAME...     (of src/blas/NAME.c; the command is this machine's: the shared memory is of one layout)
 import pathlib
 import subprocess
 import sys
@@ -10,14 +10,12 @@ import tempfile
 
 from guard_run import guard
 
-SHARED = "audit_memory blas_call blas_find blas_invoke blas_library call_element call_file call_lines call_trial givens routine"
-
 
 class Machine:
-    def __init__(self, gathermm, source, compiler, qemu, folder):
+    def __init__(self, gathermm, source, compiler, qemu, names, folder):
         self.gathermm, self.source, self.compiler, self.folder = gathermm, source, compiler, folder
         self.qemu = [qemu, "-L", "/usr/aarch64-linux-gnu"]
-        sources = sorted((source / "src/guard").glob("*.c")) + [source / f"src/blas/{name}.c" for name in SHARED.split()]
+        sources = sorted((source / "src/guard").glob("*.c")) + [source / f"src/blas/{name}.c" for name in names]
         self.build("libguard.so", sources, "-shared", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror",
                    f"-I{source}/include", f"-I{source}/src", "-Wl,-z,defs", f"-Wl,--version-script={source}/src/guard/guard.map")
 
@@ -39,10 +37,10 @@ class Machine:
 
 
 def main():
-    gathermm, source, compiler, qemu = sys.argv[1:]
+    gathermm, source, compiler, qemu, *names = sys.argv[1:]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        m = Machine(gathermm, pathlib.Path(source), compiler, qemu, folder)
+        m = Machine(gathermm, pathlib.Path(source), compiler, qemu, names, folder)
         link = [f"-L{folder}", f"-Wl,-rpath,{folder}", "-Wl,-z,lazy"]
         tests = m.source / "tests/guard"
         clean = m.library("libclean.so", "faulty_family.c", "-DFAULT=NONE")

@@ -2,7 +2,7 @@
 # compile_check.sh - compile what is particular to macOS without one: the guard, its table, the BLAS provider.
 # SPDX-License-Identifier: MIT
 #
-# usage: compile_check.sh ROOT GCC [CLANG]
+# usage: compile_check.sh ROOT GCC CLANG|none NAME...     (of src/blas/NAME.c)
 #
 # Against the headers beside this script. clang makes objects for both of its CPUs, in whose symbols and sections the table
 # is looked for; gcc, which knows no Mach-O, only reads the code. Nothing of it is run.
@@ -10,7 +10,8 @@ set -u
 
 root=$1
 gcc=$2
-clang=${3:-}
+clang=$3
+shift 3
 here=$(cd "$(dirname "$0")" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -26,8 +27,7 @@ sources=()
 for file in "$root"/src/guard/*.c; do
     [ "$(basename "$file")" = guard_bind.c ] || sources+=("$file") # LD_AUDIT's half
 done
-for name in audit_memory blas_call blas_find blas_invoke blas_library call_element call_file call_lines call_trial givens \
-    guard_session provider provider_check routine; do
+for name in "$@"; do
     sources+=("$root/src/blas/$name.c")
 done
 
@@ -43,7 +43,7 @@ for file in "${sources[@]}"; do
 done
 echo "gcc read ${#sources[@]} files"
 
-if [ -n "$clang" ]; then
+if [ "$clang" != none ]; then
     builtin=$("$clang" -print-resource-dir)/include
     for target in arm64-apple-macos13 x86_64-apple-macos13; do
         for file in "${sources[@]}"; do

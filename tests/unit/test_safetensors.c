@@ -212,6 +212,7 @@ static void refuses_header_sizes(void **state)
 
     (void)state;
     assert_refused(gmm_temp_file("empty", bytes, 0), GMM_ERR_MALFORMED, "0 bytes");
+    assert_refused(gmm_temp_file("other", "GGUF\3\0\0\0", 8), GMM_ERR_MALFORMED, "a GGUF file");
     assert_refused(gmm_temp_file("zero", bytes, 10), GMM_ERR_MALFORMED, "does not begin with '{'");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         char words[64];
