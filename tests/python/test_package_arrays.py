@@ -212,25 +212,11 @@ def test_nothing_leaks():
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - size < 32 * 1024
 
 
-def test_doctests_and_types(tmp_path):
+def test_doctests():
     result = doctest.testmod(gathermm.ops)
     assert result.attempted > 25 and result.failed == 0
     test = doctest.DocTestParser().get_doctest(gathermm.Context.__doc__, {}, "Context", None, 0)
     assert doctest.DocTestRunner().run(test).failed == 0
-    program = tmp_path / "use.py"
-    program.write_text("import numpy as np, gathermm\n"
-                       "a = np.ones((2, 2), np.float32)\n"
-                       "b: np.ndarray = gathermm.gather_mm(a, a, context=gathermm.Context(threads=1))\n")
-    folder = pathlib.Path(gathermm.__file__).parent
-    for target in (["-p", "gathermm"], [str(program)]):
-        done = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), *target],
-                              capture_output=True, text=True, cwd=folder.parent.parent, timeout=200)
-        assert done.returncode == 0, done.stdout + done.stderr
-    bad = tmp_path / "bad.py"
-    bad.write_text("import gathermm\ngathermm.Context(threads='two')\n")
-    done = subprocess.run([sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), str(bad)], capture_output=True,
-                          text=True, timeout=200)
-    assert done.returncode == 1 and "arg-type" in done.stdout
 
 
 def test_the_wheel_alone():
@@ -247,7 +233,7 @@ def test_the_wheel_alone():
     done = subprocess.run([python, "-c", program], check=True, capture_output=True, text=True, timeout=60, cwd="/")
     version = done.stdout.strip()
     assert version == gathermm.__version__
-    for module, package in (("torch", "PyTorch"), ("plot", "matplotlib")):
+    for module, package in (("mlx", "MLX"), ("torch", "PyTorch"), ("plot", "matplotlib")):
         done = subprocess.run([python, "-c", f"import gathermm.{module}"], capture_output=True, text=True, timeout=60,
                               cwd="/")
         assert done.returncode == 1 and f"ImportError: gathermm.{module} needs {package}" in done.stderr

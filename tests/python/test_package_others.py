@@ -9,7 +9,7 @@ import pytest
 import gathermm
 
 FILES = {
-    "GATHERMM_TEST_TORCH": ["test_package_torch.py", "test_package_transformers.py"],
+    "GATHERMM_TEST_TORCH": ["test_package_torch.py", "test_package_transformers.py", "test_package_types.py"],
     "GATHERMM_TEST_JAX": ["test_package_jax.py"],
 }
 

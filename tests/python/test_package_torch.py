@@ -241,7 +241,8 @@ def test_refused():
 def test_only_on_request():
     done = subprocess.run([sys.executable, "-c", "import sys, gathermm; raise SystemExit('torch' in sys.modules)"], timeout=60)
     assert done.returncode == 0
-    assert doctest.testmod(gt).failed == 0
+    result = doctest.testmod(gt)
+    assert result.attempted > 20 and result.failed == 0
     old = "import torch; del torch.library.custom_op; import gathermm.torch"
     done = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True, timeout=60)
     assert f"PyTorch 2.4 or newer, for torch.library.custom_op; this is {torch.__version__}" in done.stderr
