@@ -3,6 +3,8 @@
 import array
 import doctest
 import gc
+import json
+import mmap
 import os
 import pathlib
 import re
@@ -64,6 +66,27 @@ def test_broadcast_read_only_empty_and_mapped(tmp_path):
     assert not product(A[:, :, :0], B[:, :0]).any()
     np.save(tmp_path / "b.npy", B)
     assert np.array_equal(product(A, np.load(tmp_path / "b.npy", mmap_mode="r")), WANT)
+
+
+def test_mapped_safetensors_and_odd_addresses(tmp_path):
+    """Tensors of a checkpoint where they lie in its pages, whatever the length of what is before them."""
+    whole = (pathlib.Path(__file__).parents[2] / "examples" / "tinymoe" / "model.safetensors").read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    entry = json.loads(whole[8:start])["model.layers.0.block_sparse_moe.experts.0.w1.weight"]
+    x = RNG.normal(size=(2, entry["shape"][1])).astype(np.float32)
+    for shift in (0, 1):
+        file = tmp_path / str(shift)
+        file.write_bytes(b"\0" * shift + whole)
+        with open(file, "rb") as opened:
+            pages = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        w = np.ndarray(entry["shape"], ml_dtypes.bfloat16, pages, shift + start + entry["data_offsets"][0])
+        assert w.flags.aligned == (shift == 0) and not w.flags.writeable
+        own = w.astype(np.float32)
+        assert np.array_equal(gathermm.gather_mm(x, w.T), gathermm.gather_mm(x, own.T))
+        parts = zip(gathermm.quantize(w), gathermm.quantize(w.copy()))
+        assert all(np.array_equal(part, other) for part, other in parts)
+        out = np.ndarray((2, len(w)), np.float32, bytearray(8 * len(w) + shift), shift)
+        assert np.array_equal(gathermm.gather_mm(x, w.T, out=out), gathermm.gather_mm(x, own.T))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64])
