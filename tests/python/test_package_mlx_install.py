@@ -465,4 +465,4 @@ def test_threads():
 def test_doctests():
     gathermm.mlx.uninstall()
     result = doctest.testmod(gathermm.mlx)
-    assert result.attempted == 9 and result.failed == 0
+    assert result.attempted == 10 and result.failed == 0
