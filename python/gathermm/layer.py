@@ -46,6 +46,11 @@ class Experts:
     down is (E, H, I), gate and up are (E, I, H), gate_up is (E, 2 I, H): with gate_up_layout "concatenated" gate's rows,
     then up's; with "interleaved" (gpt-oss) one of gate, one of up, in turns. A `Projection` has formats and biases.
     A list has one expert's matrix each, whose formats may differ.
+
+    >>> import numpy as np, gathermm
+    >>> up, down = np.ones((4, 64, 32), "f4"), np.ones((4, 32, 64), "f4")
+    >>> gathermm.Experts(up=gathermm.quantize(up, mode="mxfp4"), down=gathermm.Projection(down, bias=down[:, :, 0])).gate_up_layout
+    'concatenated'
     """
 
     down: Any
@@ -73,6 +78,11 @@ class Routing:
     router: a projection (E, H): logits = router @ x. `moe` needs it, `route` does not.
     correction_bias: (E). n_group, topk_group: 0 is no groups.
     drop_to_zero: experts of groups that are not kept compete with 0 (Transformers, MLX) instead of not at all.
+
+    >>> import numpy as np, gathermm
+    >>> routing = gathermm.Routing(2, "sigmoid", renormalise=True, correction_bias=np.array([0, 0, 1, 0], "f4"))
+    >>> gathermm.route(np.array([[0.5, 0.1, -1, 0.3]], "f4"), routing)[0].tolist()
+    [[2, 0]]
     """
 
     top_k: int

@@ -12,8 +12,12 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any, Callable, Optional
 
-import mlx.core as mx
 import numpy
+
+try:
+    import mlx.core as mx  # type: ignore[import-not-found, unused-ignore]
+except ImportError as error:
+    raise ImportError("gathermm.mlx needs MLX with its CPU part: pip install mlx mlx-cpu") from error
 
 from . import ops
 from ._core import Context
@@ -33,7 +37,15 @@ class NoGradientError(ValueError, RuntimeError):
 
 
 def install(context: Optional[Context] = None) -> None:
-    """Make mx.gather_mm, mx.gather_qmm and mx.quantized_matmul run in gathermm; again, to change the context."""
+    """Make mx.gather_mm, mx.gather_qmm and mx.quantized_matmul run in gathermm; again, to change the context.
+
+    >>> import mlx.core as mx, gathermm.mlx
+    >>> gathermm.mlx.install(gathermm.Context(threads=1))
+    >>> tokens, experts = mx.ones((3, 1, 4), mx.bfloat16), mx.ones((2, 4, 5), mx.bfloat16)
+    >>> mx.gather_mm(tokens, experts, rhs_indices=mx.array([1, 0, 1])).shape
+    (3, 1, 5)
+    >>> gathermm.mlx.uninstall()
+    """
     global _context, _installed
     if context is not None and not isinstance(context, Context):
         raise TypeError(f"context is a gathermm.Context or None, not {type(context)}")
@@ -48,7 +60,15 @@ def install(context: Optional[Context] = None) -> None:
 
 
 def uninstall() -> None:
-    """Give MLX its functions back. Names that were imported from mlx.core in between call MLX's own from now on."""
+    """Give MLX its functions back. Names that were imported from mlx.core in between call MLX's own from now on.
+
+    >>> import mlx.core as mx, gathermm.mlx
+    >>> own = mx.gather_mm
+    >>> gathermm.mlx.install()
+    >>> gathermm.mlx.uninstall()
+    >>> mx.gather_mm is own
+    True
+    """
     global _installed
     _installed = False
     for name, function in _REPLACEMENTS.items():

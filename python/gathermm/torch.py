@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 from typing import Any, Callable, Optional, TypeVar
 
 try:
@@ -47,6 +48,7 @@ __all__ = [
     "route",
 ]
 
+_untyped: Any = torch  # for those of its functions that have no types
 _BITS = {"affine": 4, "mxfp4": 4, "mxfp8": 8, "nvfp4": 4}
 
 # ---- what operators cannot take ----
@@ -100,7 +102,7 @@ def _scalar(number: Any) -> Any:
 
 def _pairs(lhs: Any, rhs: Any, lhs_batch: Any, rhs_batch: Any) -> Any:
     """The shape of the products: what is not given counts its operand's matrices."""
-    return torch.broadcast_shapes(lhs_batch if lhs is None else lhs.shape, rhs_batch if rhs is None else rhs.shape)
+    return _untyped.broadcast_shapes(lhs_batch if lhs is None else lhs.shape, rhs_batch if rhs is None else rhs.shape)
 
 
 def _indices(lhs: Any, rhs: Any, lhs_batch: Any, rhs_batch: Any) -> tuple[Any, Any]:
@@ -109,7 +111,7 @@ def _indices(lhs: Any, rhs: Any, lhs_batch: Any, rhs_batch: Any) -> tuple[Any, A
     def one(given: Any, batch: Any) -> Any:
         return torch.arange(batch.numel()).reshape(batch) if given is None else given.to(torch.int64)
 
-    left, right = torch.broadcast_tensors(one(lhs, lhs_batch), one(rhs, rhs_batch))
+    left, right = _untyped.broadcast_tensors(one(lhs, lhs_batch), one(rhs, rhs_batch))
     return left.reshape(-1), right.reshape(-1)
 
 
@@ -151,7 +153,7 @@ def _gather_mm_backward(
         grad_a = _scatter(pieces, left, a)
     if of_b:
         total = torch.zeros(b_matrices.shape, dtype=torch.float32)
-        order = torch.argsort(right, stable=True)
+        order = _untyped.argsort(right, stable=True)
         used, counts = torch.unique_consecutive(right[order], return_counts=True)
         for e, chosen in zip(used.tolist(), order.split(counts.tolist())):
             rows, columns = (t.flatten(0, 1) for t in (a_matrices[left[chosen]], grad[chosen]))
@@ -293,16 +295,26 @@ def gather_mm(
     context: Optional[Context] = None,
     out: Optional[torch.Tensor] = None,
 ) -> torch.Tensor:
-    """`gathermm.gather_mm` of tensors, with gradients of a and b; with ``out=`` without."""
+    """`gathermm.gather_mm` of tensors, ``out[p] = a[lhs_indices[p]] @ b[rhs_indices[p]]``, with gradients of a and b.
+
+    a is (..., M, K), b is (..., K, N), the result P + (M, N). With ``out=`` there are no gradients.
+
+    >>> import torch, gathermm.torch
+    >>> tokens, experts = torch.ones(3, 1, 4), torch.ones(2, 4, 5, requires_grad=True)
+    >>> y = gathermm.torch.gather_mm(tokens, experts, rhs_indices=torch.tensor([1, 0, 1]))
+    >>> y.sum().backward()
+    >>> y.shape, experts.grad[:, 0, 0]
+    (torch.Size([3, 1, 5]), tensor([1., 2.]))
+    """
     _check(a=a, b=b, lhs_indices=lhs_indices, rhs_indices=rhs_indices, out=out)
     if out is not None:
         _refuse_gradients("with out= there are none", a=a, b=b, out=out)
-        return ops.gather_mm(
+        return ops.gather_mm(  # type: ignore[no-any-return, unused-ignore]
             a.detach(), b.detach(), lhs_indices, rhs_indices, sorted_indices=sorted_indices, context=context,
             out=out,
         )  # fmt: skip
     row, column = a.dim() == 1, b.dim() == 1
-    result = _gather_mm_op(
+    result: torch.Tensor = _gather_mm_op(
         a.unsqueeze(0) if row else a, b.unsqueeze(1) if column else b, lhs_indices, rhs_indices, sorted_indices,
         _context_text(context),
     )  # fmt: skip
@@ -328,21 +340,33 @@ def gather_qmm(
     context: Optional[Context] = None,
     out: Optional[torch.Tensor] = None,
 ) -> torch.Tensor:
-    """`gathermm.gather_qmm` of tensors, with gradients of x; with ``out=`` without."""
+    """`gathermm.gather_qmm` of tensors, ``out[p] = x[lhs_indices[p]] @ W[rhs_indices[p]]``, with gradients of x.
+
+    Shapes are those of `gathermm.gather_qmm`. With ``out=`` there are no gradients.
+
+    >>> import torch, gathermm.torch
+    >>> w, scales = gathermm.torch.quantize(torch.ones(2, 8, 32), mode="mxfp4")
+    >>> x = torch.ones(3, 1, 32, requires_grad=True)
+    >>> y = gathermm.torch.gather_qmm(x, w, scales, rhs_indices=torch.tensor([1, 0, 1]), mode="mxfp4")
+    >>> y.sum().backward()
+    >>> y.shape, y[0, 0, 0].item(), x.grad[0, 0, 0].item()
+    (torch.Size([3, 1, 8]), 32.0, 8.0)
+    """
     w, global_scale = _words(w), _scalar(global_scale)
     _check(x=x, w=w, scales=scales, biases=biases, lhs_indices=lhs_indices, rhs_indices=rhs_indices, out=out,
            global_scale=global_scale)  # fmt: skip
     _refuse_gradients("only x may", scales=scales, biases=biases, global_scale=global_scale)
     if out is not None:
         _refuse_gradients("with out= there are none", x=x, out=out)
-        return ops.gather_qmm(
+        return ops.gather_qmm(  # type: ignore[no-any-return, unused-ignore]
             x.detach(), w, scales, biases, lhs_indices, rhs_indices, transpose, group_size, bits, mode, global_scale,
             sorted_indices=sorted_indices, context=context, out=out,
         )  # fmt: skip
-    return _gather_qmm_op(
+    result: torch.Tensor = _gather_qmm_op(
         x, w, scales, biases, lhs_indices, rhs_indices, transpose, group_size, bits, mode, global_scale,
         sorted_indices, _context_text(context),
     )  # fmt: skip
+    return result
 
 
 def quantized_matmul(
@@ -360,7 +384,13 @@ def quantized_matmul(
     context: Optional[Context] = None,
     out: Optional[torch.Tensor] = None,
 ) -> torch.Tensor:
-    """`gathermm.quantized_matmul` of tensors, with gradients of x; with ``out=`` without."""
+    """`gathermm.quantized_matmul` of tensors, ``x @ W``, with gradients of x; with ``out=`` without.
+
+    >>> import torch, gathermm.torch
+    >>> parts = gathermm.torch.quantize(torch.eye(32), mode="mxfp8")
+    >>> gathermm.torch.quantized_matmul(torch.ones(2, 32), *parts, mode="mxfp8").sum()
+    tensor(64.)
+    """
     _check(x=x, w=w, out=out)
     row = x.dim() == 1 and w.dim() == 2
     result = gather_qmm(
@@ -376,7 +406,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _uncompiled(function: F) -> F:
-    return torch.compiler.disable(function)  # type: ignore[no-any-return, unused-ignore]
+    return _untyped.compiler.disable(function)  # type: ignore[no-any-return]
 
 
 def _plain(given: Any, name: str, what: str) -> Any:
@@ -400,37 +430,64 @@ def _plain(given: Any, name: str, what: str) -> Any:
 
 @_uncompiled
 def quantize(w: torch.Tensor, /, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, ...]:
-    """`gathermm.quantize` of a tensor."""
+    """`gathermm.quantize` of a tensor; the rest of its arguments too.
+
+    >>> import torch, gathermm.torch
+    >>> [part.dtype for part in gathermm.torch.quantize(torch.ones(2, 64))]
+    [torch.uint32, torch.float32, torch.float32]
+    """
     _check(w=w)
     return ops.quantize(_plain(w, "w", "quantize has none"), *args, **kwargs)
 
 
 @_uncompiled
 def dequantize(w: torch.Tensor, /, scales: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """`gathermm.dequantize` of tensors; dtype is PyTorch's or a name."""
+    """`gathermm.dequantize` of tensors; the rest of its arguments too. dtype is PyTorch's or a name.
+
+    >>> import torch, gathermm.torch
+    >>> parts = gathermm.torch.quantize(torch.ones(2, 32), mode="mxfp4")
+    >>> gathermm.torch.dequantize(*parts, mode="mxfp4", dtype=torch.float32).sum()
+    tensor(64.)
+    """
     _check(w=w, scales=scales)
     args, kwargs = _plain(args, "argument", "dequantize has none"), {
         key: _plain(value, key, "dequantize has none") for key, value in kwargs.items()
     }
     scales = _plain(scales, "scales", "dequantize has none")
-    return ops.dequantize(_plain(_words(w), "w", "dequantize has none"), scales, *args, **kwargs)
+    return ops.dequantize(  # type: ignore[no-any-return, unused-ignore]
+        _plain(_words(w), "w", "dequantize has none"), scales, *args, **kwargs
+    )
 
 
 @_uncompiled
 def moe(x: torch.Tensor, experts: Experts, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """`gathermm.moe` of tensors."""
+    """`gathermm.moe` of tensors; the rest of its arguments too, and formulas there.
+
+    >>> import torch, gathermm.torch
+    >>> experts = gathermm.torch.Experts(up=torch.ones(4, 8, 16), down=torch.ones(4, 16, 8))
+    >>> ids, weights = torch.tensor([[0, 3]]), torch.tensor([[0.5, 0.25]])
+    >>> gathermm.torch.moe(torch.ones(1, 16), experts, ids, weights, activation="relu_squared")[0, 0]
+    tensor(1536.)
+    """
     _check(x=x)
     what = "moe has none"
     args = tuple(_plain(value, name, what) for name, value in zip(("ids", "weights"), args)) + args[2:]
     kwargs = {key: _plain(value, key, what) for key, value in kwargs.items()}
-    return layer.moe(_plain(x, "x", what), _plain(experts, "experts", what), *args, **kwargs)
+    return layer.moe(  # type: ignore[no-any-return, unused-ignore]
+        _plain(x, "x", what), _plain(experts, "experts", what), *args, **kwargs
+    )
 
 
 @_uncompiled
 def route(
     logits: torch.Tensor, routing: Routing, *, context: Optional[Context] = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`gathermm.route` of a tensor."""
+    """`gathermm.route` of a tensor.
+
+    >>> import torch, gathermm.torch
+    >>> gathermm.torch.route(torch.tensor([[0.0, 3.0, 1.0]]), gathermm.torch.Routing(2))[0]
+    tensor([[1, 2]], dtype=torch.int32)
+    """
     _check(logits=logits)
     what = "route has none"
     return layer.route(_plain(logits, "logits", what), _plain(routing, "routing", what), context=context)
@@ -487,8 +544,7 @@ def register_experts(name: str = "gathermm", *, context: Optional[Context] = Non
     moe's (SiLU, GELU, its tanh form, squared ReLU; gpt-oss's). Other activations and gates, and layers with gradients,
     are products of `gather_mm` between the model's own functions.
     """
-    from transformers.integrations import moe as theirs  # type: ignore[import-not-found, unused-ignore]
-
+    theirs: Any = importlib.import_module("transformers.integrations.moe")  # so mypy need not read all of Transformers
     text = _context_text(context)
 
     def forward(self: Any, hidden_states: Any, top_k_index: Any, top_k_weights: Any) -> Any:

@@ -1,5 +1,6 @@
 # test_package_mlx_install.py - gathermm.mlx.install(): MLX's products and their gradients, here and as MLX has them.
 # SPDX-License-Identifier: MIT
+import doctest
 import re
 import threading
 
@@ -459,3 +460,9 @@ def test_threads():
     for thread in threads:
         thread.join(60)
     assert not wrong and not any(thread.is_alive() for thread in threads)
+
+
+def test_doctests():
+    gathermm.mlx.uninstall()
+    result = doctest.testmod(gathermm.mlx)
+    assert result.attempted == 10 and result.failed == 0

@@ -26,17 +26,25 @@ print(sys.version_info[:2], np.__version__)
 """
 
 
+def candidates():
+    """Those that GATHERMM_TEST_PYTHONS names, and those on PATH; pyenv's shims there stand for the versions beside them."""
+    yield from filter(None, os.environ.get("GATHERMM_TEST_PYTHONS", "").split(os.pathsep))
+    for minor in range(9, 20):
+        name = shutil.which(f"python3.{minor}")
+        if name:
+            yield name
+            yield from sorted(map(str, pathlib.Path(name).parents[1].glob(f"versions/*/bin/python3.{minor}")))
+
+
 def others():
     """Pythons that can have the wheel and are not this one, oldest first."""
-    named = os.environ.get("GATHERMM_TEST_PYTHONS", "").split(os.pathsep)
     found = {}
-    for name in [*filter(None, named), *(shutil.which(f"python3.{minor}") or "" for minor in range(9, 20))]:
-        if name:
-            done = subprocess.run([name, "-c", "import ensurepip, sys; print(sys.version_info[1])"], capture_output=True, text=True,
-                                  timeout=30)
-            minor = int(done.stdout) if done.returncode == 0 else 0  # pyenv's shims answer only for what is chosen
-            if minor >= 9 and minor != sys.version_info[1]:
-                found.setdefault(minor, name)
+    for name in candidates():
+        done = subprocess.run([name, "-c", "import ensurepip, sys; print(sys.version_info[1])"], capture_output=True, text=True,
+                              timeout=30)
+        minor = int(done.stdout) if done.returncode == 0 else 0  # a shim answers only for what is chosen
+        if minor >= 9 and minor != sys.version_info[1]:
+            found.setdefault(minor, name)
     return [found[minor] for minor in sorted(found)]
 
 

@@ -241,7 +241,28 @@ def test_refused():
 def test_only_on_request():
     done = subprocess.run([sys.executable, "-c", "import sys, gathermm; raise SystemExit('torch' in sys.modules)"], timeout=60)
     assert done.returncode == 0
-    assert doctest.testmod(gt).failed == 0
+    result = doctest.testmod(gt)
+    assert result.attempted > 20 and result.failed == 0
     old = "import torch; del torch.library.custom_op; import gathermm.torch"
     done = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True, timeout=60)
     assert f"PyTorch 2.4 or newer, for torch.library.custom_op; this is {torch.__version__}" in done.stderr
+
+
+def test_beside_mlx():
+    """gathermm.mlx and gathermm.torch in one process, and operands of both in one call."""
+    mx = pytest.importorskip("mlx.core", reason="MLX is not installed here", exc_type=ImportError)
+    import gathermm.mlx
+    a, b, rhs = integers(3, 2, 64).requires_grad_(), integers(5, 64, 4), [4, 0, 4]
+    theirs = [mx.array(t.detach().numpy()) for t in (a, b)]
+    gathermm.mlx.install()
+    try:
+        z = mx.gather_mm(*theirs, rhs_indices=mx.array(rhs))
+        y = gt.gather_mm(a, b, None, index(rhs))
+        y.sum().backward()
+        gradient = mx.grad(lambda a: mx.gather_mm(a, theirs[1], rhs_indices=mx.array(rhs)).sum())(theirs[0])
+    finally:
+        gathermm.mlx.uninstall()
+    assert np.array_equal(np.array(z), y.detach().numpy()) and np.array_equal(np.array(gradient), a.grad.numpy())
+    mixed = gathermm.gather_mm(a.detach(), theirs[1], None, mx.array(rhs)), gathermm.gather_mm(theirs[0], b, None, index(rhs))
+    assert isinstance(mixed[0], torch.Tensor) and isinstance(mixed[1], mx.array)
+    assert torch.equal(mixed[0], y) and mx.array_equal(mixed[1], z).item()
