@@ -73,23 +73,6 @@ def test_exit_while_threads_compute(call):
     run(DAEMONS.format(call=call), times=3)
 
 
-def test_exit_while_threads_of_mlx_compute():
-    run("""
-import mlx.core as mx
-import gathermm.mlx
-gathermm.mlx.install()
-x, y = mx.array(a), mx.array(b)
-mx.eval(x, y)
-def work():
-    with mx.stream(mx.new_stream(mx.cpu)):
-        while True:
-            mx.eval(mx.gather_mm(x, y))
-for _ in range(2):
-    threading.Thread(target=work, daemon=True).start()
-time.sleep(0.2)
-""", times=3)
-
-
 def test_exit_waits_for_threads():
     run("""
 threading.Thread(target=lambda: [gathermm.gather_mm(a, b) for _ in range(20)]).start()
