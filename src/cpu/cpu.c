@@ -1,5 +1,6 @@
 /* cpu.c - see cpu.h: CPUID once, GMM_CPU_MASK once. */
 /* SPDX-License-Identifier: MIT */
+#define _DEFAULT_SOURCE /* syscall */
 #include "cpu/cpu.h"
 
 #include <stdatomic.h>
@@ -17,6 +18,10 @@ const char *const gmm_cpu_words[] = {
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 /* XCR0: which registers the system saves. The instruction, since _xgetbv needs a compiler flag. */
 static uint32_t saved_registers(void)
@@ -25,6 +30,23 @@ static uint32_t saved_registers(void)
 
     __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
     return eax;
+}
+
+/* Tile registers are 8 KB, which the system saves for processes that ask for it: Linux refuses when it does not know
+ * them, when a sandbox forbids the call, or when a thread has a signal stack too small for them. Threads and children
+ * that come later inherit the permission. */
+static bool tiles_permitted(void)
+{
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    enum {
+        ARCH_REQ_XCOMP_PERM = 0x1023,
+        XFEATURE_XTILEDATA = 18
+    };
+
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+    return false;
+#endif
 }
 
 static uint32_t detect(void)
@@ -41,7 +63,7 @@ static uint32_t detect(void)
     uint32_t saved = saved_registers();
 #define YMM ((saved & 0x6) == 0x6)
 #define ZMM ((saved & 0xe6) == 0xe6)
-#define TILES ((saved & 0x60000) == 0x60000)
+#define TILES ((saved & 0x60000) == 0x60000 && tiles_permitted())
 #define LEAF1_ECX(bit) (leaf1_ecx >> (bit)&1)
 #define LEAF7_EBX(bit) (leaf7_ebx >> (bit)&1)
 #define LEAF7_ECX(bit) (leaf7_ecx >> (bit)&1)

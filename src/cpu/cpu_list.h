@@ -3,7 +3,7 @@
  *
  * FEATURE(bit's name, word for masks, the feature that it builds on or NONE, how x86-64 tells). To add one: add its
  * line here, below the one that it builds on: masking a feature rules out those that build on it. YMM, ZMM and TILES
- * are true when the system saves those registers. */
+ * are true when the system saves those registers; TILES asks it to, so it comes last. */
 FEATURE(AVX2, "avx2", NONE, LEAF7_EBX(5) && LEAF1_ECX(12) /* fma */ && LEAF1_ECX(29) /* f16c */ && YMM)
 FEATURE(AVX512, "avx512", AVX2,
         LEAF7_EBX(16) /* f */ && LEAF7_EBX(17) /* dq */ && LEAF7_EBX(30) /* bw */ && LEAF7_EBX(31) /* vl */ && ZMM)
