@@ -27,7 +27,7 @@ DOORS = {"blas": ({"blas/provider.h"}, {"guard"})}
 
 # Folders of src/kernels that hold one instruction set each: they do not see one another, but what they build on.
 SHARED_KERNEL_FOLDERS = {"bodies"}
-BUILDS_ON = {"avx512vnni": "avx512"}
+BUILDS_ON = {"avx512vnni": {"avx512"}, "amxbf16": {"amx", "avx512"}, "amxint8": {"amx", "avx512", "avx512vnni"}}
 
 # System headers that only some places may use: a folder's need of them is a decision, not an accident.
 RESTRICTED = {
@@ -36,7 +36,7 @@ RESTRICTED = {
     "Python.h": {"python"},
     "dlfcn.h": {"src/blas", "src/guard", "examples"},
     "immintrin.h": {"src/kernels/avx2", "src/kernels/avx512", "src/kernels/avx512bf16", "src/kernels/avx512vnni",
-                    "src/cpu"},
+                    "src/kernels/amx", "src/kernels/amxbf16", "src/kernels/amxint8", "src/cpu"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
@@ -80,7 +80,7 @@ def check_library_include(path, name):
     door, exempt = DOORS.get(there[0], (None, ()))
     if door and there[0] != here[0] and here[0] not in exempt and name not in door:
         return f"layer {here[0]} sees only {', '.join(sorted(door))} of {there[0]}"
-    if isa_folder(there) not in (None, isa_folder(here), BUILDS_ON.get(isa_folder(here))):
+    if isa_folder(there) not in {None, isa_folder(here)} | BUILDS_ON.get(isa_folder(here), set()):
         return f"only files of src/kernels/{there[1]} may"
     return None
 

@@ -4,7 +4,7 @@
 #include "kernels/ceiling.h"
 
 #define TILE_PRODUCT _tile_dpbf16ps
-#include "kernels/bodies/ceiling_tile_body.h"
+#include "kernels/amx/ceiling_tile_body.h"
 
 extern const gmm_ceiling gmm_ceiling_dot_bf16_amxbf16;
 const gmm_ceiling gmm_ceiling_dot_bf16_amxbf16 = {

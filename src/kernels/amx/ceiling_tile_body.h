@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT
  *
  * Parameter: TILE_PRODUCT(sums, left, right), an instruction's intrinsic. */
-#include "kernels/bodies/tile_registers.h"
+#include "kernels/amx/tile_registers.h"
 
 static float run(const char *bytes, int64_t steps)
 {
