@@ -186,7 +186,7 @@ static gmm_int8_tiles pack_rows(const run_job *job, const gmm_item *item, const 
         tile.codes += row * all.k;
         tile.factors += 2 * row * (all.k / weights->group_size);
         round_rows(job, item, at, row, rows, scratch, from);
-        kernel->int8->pack(from, rows, weights, &tile);
+        (item->outer ? kernel->int8->pack : kernel->int8->pack_few)(from, rows, weights, &tile);
     }
     return all;
 }

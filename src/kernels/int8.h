@@ -49,9 +49,8 @@ typedef struct gmm_int8_row {
  * reads lies one after the other, whatever its height. With a pointer for each row the compiler runs out of registers,
  * and spills to vector ones, which takes the ports that multiply. */
 typedef struct gmm_int8_tiles {
-    int64_t k;      /* all of it */
-    int8_t *codes;  /* the tile that begins with row r is at r * k: [k / 4][rows of the tile][4], in an
-                      order of K that suits the kernel: every eight elements are some order of the same eight */
+    int64_t k;     /* all of it */
+    int8_t *codes; /* the tile that begins with row r is at r * k: all rows of the tile, how is the kernel's business */
     float *factors; /* and here at 2 r * groups: [groups][2][rows of the tile], scales and sums */
 } gmm_int8_tiles;
 
@@ -98,8 +97,10 @@ typedef struct gmm_int8_outer {
 struct gmm_int8 {
     /* Round k elements of a row. */
     void (*quantize)(const float *from, int64_t k, int32_t group_size, const gmm_int8_row *x);
-    /* Put the rows of one tile, `rows` of them, where its codes and factors are to begin; k is that of `to`. */
+    /* Put the rows of one tile, `rows` of them, where its codes and factors are to begin; k is that of `to`. One is for
+     * outer, the other for few, and NULL if few is. */
     void (*pack)(const gmm_int8_row *from, int64_t rows, const gmm_weights *weights, const gmm_int8_tiles *to);
+    void (*pack_few)(const gmm_int8_row *from, int64_t rows, const gmm_weights *weights, const gmm_int8_tiles *to);
     void (*dot)(const gmm_int8_dot *call);
     void (*few)(const gmm_int8_few *call); /* NULL: fill and outer do as well */
     void (*fill)(const gmm_int8_panel *panel);

@@ -289,7 +289,7 @@ static void check_few(const gmm_kernel *kernel, const problem *p, int64_t rows, 
     float *at = check_floats(&out, (rows - 1) * GMM_PANEL + columns);
     gmm_guarded_make(&codes, (size_t)(rows * p->k), GMM_GUARD_AFTER, 0);
     gmm_int8_tiles x = {.k = p->k, .codes = (int8_t *)codes.data, .factors = factors};
-    kernel->int8->pack(p->rounded, rows, &p->weights, &x);
+    kernel->int8->pack_few(p->rounded, rows, &p->weights, &x);
     kernel->int8->few(&(gmm_int8_few){.weights = &p->weights,
                                       .w = rows_from(&p->w, column),
                                       .columns = columns,

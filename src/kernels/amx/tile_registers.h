@@ -1,16 +1,17 @@
-/* tile_registers.h - the eight tile registers of AMX: how they are shaped for a product of 16 x 16 sums.
+/* tile_registers.h - the eight tile registers of AMX: how they are shaped for products of a left and a right operand.
  * SPDX-License-Identifier: MIT
  *
- * Tiles 0 to 3 hold sums, 16 rows of `columns` 4-byte numbers; 4 and 5 the left operand, 16 rows of 64 bytes; 6 and 7
- * the right one, 16 rows of `columns` times 4 bytes: pairs or fours of elements of K. Whoever shapes them releases them
- * when done, or every switch to another thread saves and loads 8 KB. */
+ * Tiles 0 to 3 hold sums, rows of 4-byte numbers; 4 and 5 the left operand, the same rows of up to 64 bytes of K; 6 and
+ * 7 the right one, a row for four bytes of K: for each column pairs or fours of elements. Whoever shapes them releases
+ * them when done, or every switch to another thread saves and loads 8 KB. */
 #ifndef GMM_TILE_REGISTERS_H
 #define GMM_TILE_REGISTERS_H
 
 #include <immintrin.h>
 #include <stdint.h>
 
-static inline void tile_registers_shape(int columns)
+/* Up to 16 rows and columns of sums, and up to 64 bytes of K, a multiple of 4. */
+static inline void tile_registers_shape_for(int rows, int columns, int depth_bytes)
 {
     struct {
         uint8_t palette, start_row, reserved[14];
@@ -19,10 +20,15 @@ static inline void tile_registers_shape(int columns)
     } shape = {.palette = 1};
 
     for (int i = 0; i < 8; i++) {
-        shape.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? 64 : 4 * columns);
-        shape.rows[i] = 16;
+        shape.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? depth_bytes : 4 * columns);
+        shape.rows[i] = (uint8_t)(i < 6 ? rows : depth_bytes / 4);
     }
     _tile_loadconfig(&shape);
+}
+
+static inline void tile_registers_shape(int columns)
+{
+    tile_registers_shape_for(16, columns, 64);
 }
 
 #endif

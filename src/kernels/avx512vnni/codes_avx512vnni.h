@@ -61,6 +61,14 @@ static inline __attribute__((always_inline)) __m512i doubled_e2m1(__m512i codes)
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), codes);
 }
 
+/* Twice the values. */
+static inline __attribute__((always_inline)) __m512i signed_e2m1(__m512i codes)
+{
+    const __m128i table = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), codes);
+}
+
 static inline __attribute__((always_inline)) __m512i codes_e2m1(const uint8_t *from, int64_t count)
 {
     return doubled_e2m1(codes_4_bit(from, count));

@@ -7,12 +7,19 @@
  *   void group_scales(const gmm_weights *weights, gmm_row row, int64_t first, int64_t count, float *scales,
  *                     float *biases);
  *       Of groups first, first + 1, ... as f32, with room for a multiple of 16; biases only if INT8_BIASES.
- *   __m512i from_nibbles(__m512i nibbles);
- *       The codes of these, if they have four bits.
+ *   __m512i from_nibbles(__m512i nibbles, int zero);
+ *       The codes of these, if they have four bits, with that to be taken off them: INT8_ZERO or INT8_PANEL_ZERO.
  *   INT8_BIASES  whether the format has them.
  *   INT8_ZERO  what is to be taken off the codes.
+ *   INT8_PANEL_ZERO  likewise of a panel's; INT8_ZERO if it is not defined.
+ *
+ * This is all but what multiplies many rows: int8_outer_avx512vnni_body.h does that, or tiles do.
  *
  * No sum of a group's products saturates: 128 * 255 * 127 is below 2^22, which f32 holds exactly as well. */
+
+#ifndef INT8_PANEL_ZERO
+#define INT8_PANEL_ZERO INT8_ZERO
+#endif
 
 enum {
     INT8_MR = 12,      /* rows whose sums stay in registers: 24 of them, two of weights, one of x */
@@ -104,19 +111,29 @@ static inline __attribute__((always_inline)) void side_by_side(const char *const
     }
 }
 
-static void pack(const gmm_int8_row *from, int64_t rows, const gmm_weights *weights, const gmm_int8_tiles *to)
+/* Of a tile, after its codes. */
+static void pack_factors(const gmm_int8_row *from, int64_t rows, const gmm_weights *weights, const gmm_int8_tiles *to)
 {
     const int64_t groups = to->k / weights->group_size;
-    const char *codes[16], *scales[16], *sums[16];
+    const char *scales[16], *sums[16];
 
     for (int64_t r = 0; r < rows; r++) {
-        codes[r] = (const char *)from[r].codes;
         scales[r] = (const char *)from[r].scales;
         sums[r] = (const char *)from[r].sums;
     }
-    side_by_side(codes, rows, to->k / 4, (float *)(void *)to->codes, rows, weights->bits == 4);
     side_by_side(scales, rows, groups, to->factors, 2 * rows, false);
     side_by_side(sums, rows, groups, to->factors + rows, 2 * rows, false);
+}
+
+/* Codes as few and the outer body of vpdpbusd want them: [k / 4][rows][4]. */
+static void pack(const gmm_int8_row *from, int64_t rows, const gmm_weights *weights, const gmm_int8_tiles *to)
+{
+    const char *codes[16];
+
+    for (int64_t r = 0; r < rows; r++)
+        codes[r] = (const char *)from[r].codes;
+    side_by_side(codes, rows, to->k / 4, (float *)(void *)to->codes, rows, weights->bits == 4);
+    pack_factors(from, rows, weights, to);
 }
 
 /* ---- one row, or a few with 8 bits: lanes along K, then along groups, then along columns ---- */
@@ -181,15 +198,20 @@ static inline __attribute__((always_inline)) __m512i group_sums(int bits, int si
     return add_lanes(size, v);
 }
 
-/* What groups add to the sum of one column, but for the scales of x: one a lane. */
+/* What groups add to the sum of one column, but for the scales of x: one a lane. `exact` are sums of products with
+ * codes from which `zero` is to be taken. */
+static inline __attribute__((always_inline)) __m512 exact_terms(__m512 exact, int zero, __m512 x_sums, __m512 scales,
+                                                                __m512 biases)
+{
+    if (INT8_BIASES)
+        return _mm512_fmadd_ps(biases, x_sums, _mm512_mul_ps(scales, exact));
+    return _mm512_mul_ps(scales, zero ? _mm512_fnmadd_ps(_mm512_set1_ps((float)zero), x_sums, exact) : exact);
+}
+
 static inline __attribute__((always_inline)) __m512 group_terms(__m512i sums, __m512 x_sums, __m512 scales,
                                                                 __m512 biases)
 {
-    __m512 exact = _mm512_cvtepi32_ps(sums);
-
-    if (INT8_BIASES)
-        return _mm512_fmadd_ps(biases, x_sums, _mm512_mul_ps(scales, exact));
-    return _mm512_mul_ps(scales, _mm512_fnmadd_ps(_mm512_set1_ps(INT8_ZERO), x_sums, exact));
+    return exact_terms(_mm512_cvtepi32_ps(sums), INT8_ZERO, x_sums, scales, biases);
 }
 
 /* Terms of `count` groups of one column from group `first` on, those of row r at terms[r]. */
@@ -277,7 +299,7 @@ static inline void begin_columns(const gmm_rows *w, int64_t column, int64_t colu
  * two. In the second case the first one has the even elements, and x is packed in this order. `count` is that of bytes,
  * `stride` from one step to the next. */
 static inline __attribute__((always_inline)) void turn_packed(const uint8_t *const *from, int64_t at, int64_t count,
-                                                              int bits, int64_t stride, uint8_t *to)
+                                                              int bits, int zero, int64_t stride, uint8_t *to)
 {
     const __m512i low = _mm512_set1_epi8(15);
     __m512i v[16];
@@ -290,9 +312,9 @@ static inline __attribute__((always_inline)) void turn_packed(const uint8_t *con
         if (bits == 8) {
             _mm512_store_si512(to + i * stride, v[i]);
         } else {
-            _mm512_store_si512(to + 2 * i * stride, from_nibbles(_mm512_and_si512(v[i], low)));
+            _mm512_store_si512(to + 2 * i * stride, from_nibbles(_mm512_and_si512(v[i], low), zero));
             _mm512_store_si512(to + (2 * i + 1) * stride,
-                               from_nibbles(_mm512_and_si512(_mm512_srli_epi32(v[i], 4), low)));
+                               from_nibbles(_mm512_and_si512(_mm512_srli_epi32(v[i], 4), low), zero));
         }
     }
 }
@@ -315,21 +337,21 @@ static inline __attribute__((always_inline)) void turn_unpacked(const uint8_t *c
 
 /* Up to INT8_PIECE codes of 16 columns from element k on: a step of four elements takes `stride` bytes. */
 static inline __attribute__((always_inline)) void turn_piece(const uint8_t *const *from, int64_t k, int64_t count,
-                                                             int bits, int64_t stride, uint8_t *to)
+                                                             int bits, int zero, int64_t stride, uint8_t *to)
 {
     if (bits == 4) {
         if (count == INT8_PIECE)
-            turn_packed(from, k / 2, 64, 4, stride, to);
+            turn_packed(from, k / 2, 64, 4, zero, stride, to);
         else
-            turn_packed(from, k / 2, count / 2, 4, stride, to);
+            turn_packed(from, k / 2, count / 2, 4, zero, stride, to);
         return;
     }
     for (int64_t half = 0; half < count; half += 64, to += 16 * stride) {
         int64_t at = (k + half) * bits / 8;
         if (bits == 8 && count - half >= 64)
-            turn_packed(from, at, 64, 8, stride, to);
+            turn_packed(from, at, 64, 8, zero, stride, to);
         else if (bits == 8)
-            turn_packed(from, at, count - half, 8, stride, to);
+            turn_packed(from, at, count - half, 8, zero, stride, to);
         else if (count - half >= 64)
             turn_unpacked(from, at, 64, bits, stride, to);
         else
@@ -345,7 +367,8 @@ static inline __attribute__((always_inline)) void fill_codes(const gmm_int8_pane
 
     begin_columns(&panel->w, column, panel->columns, panel->begin * bits / 8, from);
     for (int64_t k = 0; k < panel->k; k += INT8_PIECE, to += INT8_PIECE * GMM_PANEL)
-        turn_piece(from, k, panel->k - k < INT8_PIECE ? panel->k - k : INT8_PIECE, bits, 4 * GMM_PANEL, to);
+        turn_piece(from, k, panel->k - k < INT8_PIECE ? panel->k - k : INT8_PIECE, bits, INT8_PANEL_ZERO, 4 * GMM_PANEL,
+                   to);
 }
 
 /* Lane c of number g at to[g * stride]: from[c][g]. */
@@ -434,7 +457,7 @@ static inline __attribute__((always_inline)) __m512i add_products(__m512i sum, _
 
 static __attribute__((noinline)) void turn_few(const uint8_t *const *from, int64_t k, int64_t count, uint8_t *to)
 {
-    turn_piece(from, k, count, GMM_INT8_FEW_BITS, 64, to);
+    turn_piece(from, k, count, GMM_INT8_FEW_BITS, INT8_ZERO, 64, to);
 }
 
 /* Groups of a piece go on the sums of `rows` rows, a constant. */
@@ -533,90 +556,5 @@ static inline __attribute__((always_inline)) void few_variant(const gmm_int8_few
         INT8_CASE(7);
         INT8_CASE(8);
 #undef INT8_CASE
-    }
-}
-
-/* ---- many rows: tiles times a panel ---- */
-
-/* `rows` is a constant at every call. */
-static inline __attribute__((always_inline)) void outer_rows(const gmm_int8_outer *call, int64_t row, int rows)
-{
-    const gmm_int8_panel *panel = call->panel;
-    const int64_t size = panel->weights->group_size, groups = panel->k / size;
-    const int8_t *x = call->x.codes + row * call->x.k + panel->begin * rows;
-    const float *factors = call->x.factors + 2 * (row * call->x.k + panel->begin * rows) / size;
-    const uint8_t *w = panel->codes;
-    float *sums = call->sums + row * GMM_PANEL;
-    const char *ahead = call->ahead->at;
-    int64_t left = call->ahead->left, step = call->ahead->step;
-
-    for (int64_t g = 0; g < groups; g++, factors += 2 * rows) {
-        __m512i sum[INT8_MR][2];
-#pragma GCC unroll 12
-        for (int r = 0; r < rows; r++)
-            sum[r][0] = sum[r][1] = _mm512_setzero_si512();
-        for (int64_t k = 0; k < size; k += 4, w += 4 * GMM_PANEL, x += 4 * rows) {
-            __m512i first = _mm512_load_si512(w), second = _mm512_load_si512(w + 64);
-            if (step > 0) {
-                __builtin_prefetch(ahead, 0, 2);
-                __builtin_prefetch(ahead + step / 2, 0, 2);
-                ahead += step;
-                if (--left == 0) {
-                    gmm_ahead_row(call->ahead);
-                    ahead = call->ahead->at;
-                    left = call->ahead->left;
-                    step = call->ahead->step;
-                }
-            }
-#pragma GCC unroll 12
-            for (int r = 0; r < rows; r++) {
-                int32_t four;
-                memcpy(&four, x + 4 * r, sizeof four);
-                sum[r][0] = add_products(sum[r][0], first, _mm512_set1_epi32(four));
-                sum[r][1] = add_products(sum[r][1], second, _mm512_set1_epi32(four));
-            }
-        }
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; v++) {
-            const __m512 scales = _mm512_load_ps(panel->scales + g * GMM_PANEL + v * 16);
-            const __m512 biases =
-                INT8_BIASES ? _mm512_load_ps(panel->biases + g * GMM_PANEL + v * 16) : _mm512_setzero_ps();
-#pragma GCC unroll 12
-            for (int r = 0; r < rows; r++) {
-                float *to = sums + r * GMM_PANEL + v * 16;
-                __m512 terms = group_terms(sum[r][v], _mm512_set1_ps(factors[rows + r]), scales, biases);
-                _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_set1_ps(factors[r]), terms, _mm512_load_ps(to)));
-            }
-        }
-    }
-    call->ahead->at = ahead;
-    call->ahead->left = left;
-}
-
-static void outer(const gmm_int8_outer *call)
-{
-    int64_t tiles = gmm_tile_count(call->rows, INT8_MR);
-
-    for (int64_t t = 0; t < tiles; t++) {
-        int64_t row = gmm_tile_begin(call->rows, tiles, t);
-        switch (gmm_tile_begin(call->rows, tiles, t + 1) - row) {
-#define INT8_CASE(rows)                                                                                                \
-    case rows:                                                                                                         \
-        outer_rows(call, row, rows);                                                                                   \
-        break
-            INT8_CASE(1);
-            INT8_CASE(2);
-            INT8_CASE(3);
-            INT8_CASE(4);
-            INT8_CASE(5);
-            INT8_CASE(6);
-            INT8_CASE(7);
-            INT8_CASE(8);
-            INT8_CASE(9);
-            INT8_CASE(10);
-            INT8_CASE(11);
-            INT8_CASE(12);
-#undef INT8_CASE
-        }
     }
 }
