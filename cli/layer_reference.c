@@ -9,7 +9,7 @@
 #include "layer.h"
 #include "output.h"
 
-static const double unit = 0x1p-24, tiny = 0x1p-140;
+static const double unit = 0x1p-24, tiny = 0x1p-123;
 
 /* Roundings that a decoded weight carries: an affine one has one. */
 #define ROUNDINGS 1
@@ -31,15 +31,16 @@ static double logistic(double z)
 /* A row of weights times x, whose elements carry errors. */
 static approximate dot(const float *w, double bias, const approximate *x, int64_t count)
 {
-    double sum = bias, magnitude = fabs(bias), carried = 0;
+    double sum = bias, magnitude = fabs(bias), carried = 0, sizes = (double)count;
 
     for (int64_t k = 0; k < count; k++) {
         double weight = (double)w[k], size = fabs(weight);
         sum += weight * x[k].value;
         magnitude += size * (fabs(x[k].value) + x[k].error);
         carried += size * x[k].error;
+        sizes += fabs(x[k].value) + x[k].error + size;
     }
-    return (approximate){sum, carried + gamma_of((double)count + 6 + ROUNDINGS) * magnitude + (double)count * tiny};
+    return (approximate){sum, carried + gamma_of((double)count + 6 + ROUNDINGS) * magnitude + sizes * tiny};
 }
 
 /* ---- routing ----------------------------------------------------------------------------------------------------- */

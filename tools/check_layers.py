@@ -27,7 +27,8 @@ DOORS = {"blas": ({"blas/provider.h"}, {"guard"})}
 
 # Folders of src/kernels that hold one instruction set each: they do not see one another, but what they build on.
 SHARED_KERNEL_FOLDERS = {"bodies"}
-BUILDS_ON = {"avx512vnni": {"avx512"}, "amxbf16": {"amx", "avx512"}, "amxint8": {"amx", "avx512", "avx512vnni"}}
+BUILDS_ON = {"avx512bf16": {"avx512"}, "avx512vnni": {"avx512"}, "amxbf16": {"amx", "avx512", "avx512bf16"},
+             "amxint8": {"amx", "avx512", "avx512vnni"}}
 
 # System headers that only some places may use: a folder's need of them is a decision, not an accident.
 RESTRICTED = {

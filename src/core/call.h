@@ -89,6 +89,8 @@ typedef struct gmm_plan {
     bool dot_decodes; /* it reads these weights; else they are decoded to f32 for it */
     const gmm_kernel *outer;
     const gmm_kernel *int8;    /* not NULL: int8 sums, and the other kernels are not used */
+    const gmm_kernel *tile;    /* not NULL: tile sums; dot and decode serve those that are not finite */
+    int32_t parts;             /* bf16 numbers to an element of lhs, for tile */
     const gmm_kernel *decoder; /* NULL: the format's own decode */
     gmm_decode *decode;
     gmm_decode *decode_lhs; /* NULL: rows of lhs are converted by gmm_load_run */
@@ -99,7 +101,7 @@ typedef struct gmm_plan {
     int64_t group_count;
     gmm_item *items;
     int64_t item_count, outer_items;
-    int64_t few_rows;   /* groups of more rows go to the outer body; at most GMM_MOST_FEW_ROWS */
+    int64_t few_rows;   /* groups of more rows go to the outer body; at most GMM_MOST_FEW_ROWS, and 0 for tile */
     int64_t outer_rows; /* the most rows of an outer item */
     int32_t workers;
     gmm_provider *provider; /* NULL: no group is for a BLAS */
@@ -125,11 +127,18 @@ gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const 
                         const gmm_view *out);
 
 /* What a kernel can do. */
+/* The next multiple of `step`. */
+static inline int64_t gmm_round_up(int64_t value, int64_t step)
+{
+    return (value + step - 1) / step * step;
+}
+
 typedef enum gmm_ability {
     GMM_CAN_DOT,
     GMM_CAN_OUTER,
     GMM_CAN_DECODE,
-    GMM_CAN_INT8
+    GMM_CAN_INT8,
+    GMM_CAN_TILE
 } gmm_ability;
 
 /* The kernel that does this with a format, with these CPU features: the first of the list that they allow, or NULL. */

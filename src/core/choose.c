@@ -13,6 +13,8 @@ static bool can(const gmm_kernel *kernel, gmm_ability ability)
         return kernel->outer != NULL;
     case GMM_CAN_INT8:
         return kernel->int8 != NULL;
+    case GMM_CAN_TILE:
+        return kernel->tile != NULL;
     default:
         return kernel->decode != NULL;
     }
@@ -22,14 +24,14 @@ const gmm_kernel *gmm_kernel_choose(gmm_ability ability, const char *reads, uint
 {
     for (size_t i = 0; gmm_kernels[i]; i++)
         if (can(gmm_kernels[i], ability) && !strcmp(gmm_kernels[i]->reads, reads) &&
-            !(gmm_kernels[i]->needs & ~features))
+            !((gmm_kernels[i]->needs | gmm_kernels[i]->pays) & ~features))
             return gmm_kernels[i];
     return NULL;
 }
 
 bool gmm_kernel_used(const gmm_kernel *kernel, uint32_t features)
 {
-    for (gmm_ability ability = GMM_CAN_DOT; ability <= GMM_CAN_INT8; ability++)
+    for (gmm_ability ability = GMM_CAN_DOT; ability <= GMM_CAN_TILE; ability++)
         if (can(kernel, ability) && kernel == gmm_kernel_choose(ability, kernel->reads, features))
             return true;
     return false;

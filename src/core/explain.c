@@ -50,7 +50,7 @@ void gmm_explain_weights(const gmm_call *call, char *text, size_t size)
 
 const char *gmm_explain_decoder(const gmm_call *call, const gmm_plan *plan)
 {
-    if (plan->int8)
+    if (plan->int8 || plan->tile)
         return "none";
     if (plan->decoder)
         return plan->decoder->name;
@@ -61,12 +61,19 @@ const char *gmm_explain_decoder(const gmm_call *call, const gmm_plan *plan)
 static void arithmetic_text(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, char *text,
                             size_t size)
 {
-    if (plan->int8)
+    char tiles[64] = "";
+
+    if (plan->int8) {
         snprintf(text, size, "int8, rows of lhs rounded in groups of %" PRId32, call->weights.group_size);
-    else if (gmm_context_arithmetic(context) == GMM_ARITHMETIC_INT8)
-        snprintf(text, size, "f32; int8 is for affine, mxfp4 and nvfp4 weights along K");
-    else
-        snprintf(text, size, "f32");
+        return;
+    }
+    if (plan->tile)
+        snprintf(tiles, sizeof tiles, " of bf16 tiles, %" PRId32 " part%s to an element of lhs", plan->parts,
+                 plan->parts == 1 ? "" : "s");
+    snprintf(text, size, "f32%s%s", tiles,
+             gmm_context_arithmetic(context) == GMM_ARITHMETIC_INT8
+                 ? "; int8 is for affine, mxfp4 and nvfp4 weights along K"
+                 : "");
 }
 
 /* Which BLAS, and what it multiplies; nothing if the context has none. */
@@ -93,8 +100,9 @@ static void blas_text(const gmm_context *context, const gmm_plan *plan, char *te
 static void plan_text(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, char *text,
                       size_t text_size)
 {
-    char weights[64], arithmetic[80], one[32], all[32];
-    const gmm_kernel *few = plan->int8 ? plan->int8 : plan->dot, *many = plan->int8 ? plan->int8 : plan->outer;
+    char weights[64], arithmetic[128], one[32], all[32];
+    const gmm_kernel *whole = plan->int8 ? plan->int8 : plan->tile; /* few rows and many */
+    const gmm_kernel *few = whole ? whole : plan->dot, *many = whole ? whole : plan->outer;
     int64_t outer_groups = 0, most = 0;
 
     for (int64_t i = 0; i < plan->group_count; i++)

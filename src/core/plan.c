@@ -10,6 +10,7 @@
 #include "core/call.h"
 #include "cpu/cpu.h"
 #include "kernels/int8.h"
+#include "kernels/tile.h"
 
 enum {
     /* The most rows of a group for the dot body. More go to the outer body, when what it costs to prepare a panel is
@@ -33,6 +34,14 @@ enum {
     WORK_PER_THREAD = 1 << 18,
 };
 
+/* Bf16 numbers that an element of lhs is the sum of. */
+static int32_t parts_of(const gmm_call *call)
+{
+    return call->lhs.dtype == GMM_BF16 || call->dtype == GMM_BF16 ? 1
+           : call->lhs.dtype == GMM_F16 || call->dtype == GMM_F16 ? 2
+                                                                  : 3;
+}
+
 static void choose_kernels(const gmm_context *context, const gmm_call *call, uint32_t features, gmm_plan *plan)
 {
     const gmm_format *format = call->weights.format;
@@ -50,6 +59,14 @@ static void choose_kernels(const gmm_context *context, const gmm_call *call, uin
     plan->outer = gmm_kernel_choose(GMM_CAN_OUTER, "f32", features);
     if (gmm_context_arithmetic(context) == GMM_ARITHMETIC_INT8 && call->quantized && call->dot)
         plan->int8 = gmm_kernel_choose(GMM_CAN_INT8, format->name, features);
+    if (call->dot && !plan->int8 && (call->quantized || call->weights.dtype == GMM_BF16)) {
+        const gmm_kernel *tile = gmm_kernel_choose(GMM_CAN_TILE, format->name, features);
+        plan->parts = parts_of(call);
+        bool exact = !call->quantized || call->weights.global == 1; /* else weights are rounded */
+        if (tile && exact && plan->parts <= tile->tile->most_parts &&
+            (!tile->tile->bits || tile->tile->bits >> call->weights.bits & 1))
+            plan->tile = tile;
+    }
     plan->decode = plan->decoder ? plan->decoder->decode : format->decode;
     if (lhs->strides[lhs->ndim - 1] == 1 && (lhs->dtype == GMM_F16 || lhs->dtype == GMM_BF16)) {
         const gmm_kernel *decoder = gmm_kernel_choose(GMM_CAN_DECODE, gmm_format_dense(lhs->dtype)->name, features);
@@ -111,11 +128,6 @@ static gmm_status group_rows(const gmm_call *call, gmm_arena *arena, gmm_plan *p
     return GMM_OK;
 }
 
-static int64_t round_up(int64_t value, int64_t step)
-{
-    return (value + step - 1) / step * step;
-}
-
 static int64_t divide_up(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
@@ -128,7 +140,7 @@ static int64_t cut(const gmm_call *call, gmm_plan *plan, const gmm_group_of_rows
     int64_t most = outer ? plan->outer_rows : plan->few_rows, row_chunks = divide_up(group->rows, most), items = 0;
     int64_t rows = divide_up(group->rows, row_chunks);
     int64_t column_chunks = pieces > (double)row_chunks ? (int64_t)ceil(pieces / (double)row_chunks) : 1;
-    int64_t columns = round_up(divide_up(call->n, column_chunks), GMM_PANEL);
+    int64_t columns = gmm_round_up(divide_up(call->n, column_chunks), GMM_PANEL);
 
     for (int64_t row = 0; row < group->rows; row += rows)
         for (int64_t column = 0; column < call->n; column += columns, items++) {
@@ -150,6 +162,8 @@ static int64_t cut(const gmm_call *call, gmm_plan *plan, const gmm_group_of_rows
 /* Groups of more rows go to the outer body. */
 static int64_t most_few_rows(const gmm_call *call, const gmm_plan *plan)
 {
+    if (plan->tile)
+        return 0;
     if (call->panel_block)
         return 0; /* panels are in the outer body's order, and need no preparation that few rows could save */
     if (plan->int8)
@@ -167,7 +181,10 @@ static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm
     double work = native_rows * (double)call->n * (double)call->k;
     double workers = work / WORK_PER_THREAD;
     int32_t threads = gmm_context_threads(context);
-    int64_t rows = (plan->int8 ? OUTER_CODES : OUTER_FLOATS) / (call->k > 0 ? call->k : 1), items = 0;
+    int64_t most = plan->tile   ? 2 * OUTER_FLOATS / plan->parts /* bf16 numbers */
+                   : plan->int8 ? OUTER_CODES
+                                : OUTER_FLOATS;
+    int64_t rows = most / (call->k > 0 ? call->k : 1), items = 0;
 
     plan->workers = workers >= threads ? threads : workers < 1 ? 1 : (int32_t)workers;
     plan->outer_rows = rows < LEAST_OUTER_ROWS ? LEAST_OUTER_ROWS : rows > MOST_OUTER_ROWS ? MOST_OUTER_ROWS : rows;

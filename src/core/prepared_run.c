@@ -70,3 +70,19 @@ void gmm_prepared_block(const gmm_call *call, const gmm_plan *plan, int64_t matr
     outer->codes = codes;
     outer->class_decode = widen_class;
 }
+
+void gmm_prepared_column(const gmm_call *call, const gmm_plan *plan, int64_t matrix, int64_t column, float *to)
+{
+    const gmm_view *rhs = &call->rhs;
+    const char *panel = gmm_view_at(rhs, matrix + column / GMM_PANEL * gmm_panel_elements(true, call->k));
+
+    for (int64_t k = 0; k < call->k; k++) {
+        int64_t block = k / call->panel_block * call->panel_block;
+        int64_t size = call->k - block < call->panel_block ? call->k - block : call->panel_block;
+        int64_t at = block +
+                     gmm_class_in_tree(k % GMM_CLASSES, GMM_CLASSES) * ((size + GMM_CLASSES - 1) / GMM_CLASSES) +
+                     (k - block) / GMM_CLASSES;
+        gmm_row row = {.codes = panel + (at * GMM_PANEL + column % GMM_PANEL) * rhs->element_bytes};
+        plan->decode(&call->weights, row, 0, 1, to + k);
+    }
+}

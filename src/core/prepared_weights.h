@@ -82,4 +82,7 @@ int64_t gmm_prepared_scratch(const gmm_call *call, const gmm_plan *plan, int64_t
 void gmm_prepared_block(const gmm_call *call, const gmm_plan *plan, int64_t matrix, int64_t column, int64_t left,
                         int64_t k, gmm_class_codes *codes, gmm_outer *outer);
 
+/* One column of such a matrix, in the dot layout, as floats in the order of K. */
+void gmm_prepared_column(const gmm_call *call, const gmm_plan *plan, int64_t matrix, int64_t column, float *to);
+
 #endif

@@ -383,6 +383,8 @@ static void work(void *arg, int64_t worker)
             zero_item(job, item);
         else if (job->plan->int8)
             gmm_run_int8_item(job, item, scratch);
+        else if (job->plan->tile)
+            gmm_run_tile_item(job, item, scratch);
         else if (item->outer)
             outer_item(job, item, scratch);
         else if (!job->call->dot)
@@ -405,6 +407,8 @@ gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const 
         return GMM_OK;
     if (call->k > 0 && plan->int8)
         overflow = gmm_run_int8_scratch(call, plan, &dot);
+    else if (call->k > 0 && plan->tile)
+        overflow = gmm_run_tile_scratch(call, plan, &dot);
     else if (call->k > 0)
         overflow = (has_dot && (call->dot ? dot_scratch : gmm_run_sweep_scratch)(call, plan, &dot)) ||
                    (has_outer && lay_out(call, plan, plan->outer_rows, &outer));

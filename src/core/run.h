@@ -131,6 +131,15 @@ static inline bool in_place(const gmm_call *call)
 void gmm_look_ahead(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, int64_t k,
                     int64_t count, int64_t steps, gmm_ahead *ahead);
 
+/* ---- weights as kernels of whole tiles want them: run_rows.c ----------------------------------------------------- */
+
+/* Bytes of a copy of a row whose codes, scales or biases do not lie one after the other, a multiple of 64; 0 if they
+ * do. */
+int64_t gmm_row_copy_bytes(const gmm_call *call);
+
+/* Weight rows of these columns with strides of 1: as they are, or copied to `copies`. */
+gmm_rows gmm_plain_rows(const run_job *job, gmm_weights_offsets matrix, int64_t column, int64_t columns, char *copies);
+
 /* ---- few rows of lhs, weights along N: run_sweep.c --------------------------------------------------------------- */
 
 /* Floats of scratch for an item. True when that overflows. */
@@ -156,5 +165,12 @@ bool gmm_run_int8_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *f
 bool gmm_run_int8_round(const gmm_context *context, run_job *job, gmm_arena *arena);
 
 void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch);
+
+/* ---- tile sums: run_tile.c --------------------------------------------------------------------------------------- */
+
+/* Floats of scratch for an item. True when that overflows. */
+bool gmm_run_tile_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats);
+
+void gmm_run_tile_item(const run_job *job, const gmm_item *item, float *scratch);
 
 #endif

@@ -15,20 +15,9 @@ enum {
 /* Where the parts of an item's scratch lie, in floats, each on a cache line; tiles of rounded rows come first. */
 typedef struct {
     int64_t row_bytes, code_bytes, scale_bytes; /* of a rounded row: codes, scales and sums */
-    int64_t factors, rounded, line, codes, panel_scales, panel_biases, results, copies, copy_bytes, to;
+    int64_t factors, rounded, line, codes, panel_scales, panel_biases, results, copies, to;
     int64_t all;
 } layout;
-
-static int64_t round_up(int64_t value, int64_t step)
-{
-    return (value + step - 1) / step * step;
-}
-
-/* Codes, scales or biases that do not lie one after the other are copied, row by row, before kernels see them. */
-static bool copies_rows(const gmm_call *call)
-{
-    return !gmm_weights_plain(&call->weights);
-}
 
 /* True when it overflows. */
 static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, layout *at)
@@ -39,23 +28,21 @@ static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, la
     *at = (layout){0};
     if (call->k > INT64_MAX / (64 * GMM_PANEL))
         return true;
-    at->code_bytes = round_up(call->k, 64);
-    at->scale_bytes = 4 * round_up(groups, 16);
+    at->code_bytes = gmm_round_up(call->k, 64);
+    at->scale_bytes = 4 * gmm_round_up(groups, 16);
     at->row_bytes = at->code_bytes + 2 * at->scale_bytes;
     if (gmm_mul_overflows(rows + plan->int8->mr, at->row_bytes, &floats))
         return true;
     at->factors = rows * at->code_bytes / 4;
     at->rounded = at->factors + rows * 2 * at->scale_bytes / 4;
     at->line = at->rounded + plan->int8->mr * at->row_bytes / 4;
-    at->codes = at->line + round_up(call->k, 16);
+    at->codes = at->line + gmm_round_up(call->k, 16);
     at->panel_scales = at->codes + BLOCK * GMM_PANEL / 4;
     at->panel_biases = at->panel_scales + BLOCK / weights->group_size * GMM_PANEL;
     at->results = at->panel_biases + BLOCK / weights->group_size * GMM_PANEL;
     at->copies = at->results + rows * GMM_PANEL;
-    if (copies_rows(call))
-        at->copy_bytes = round_up(call->k * weights->bits / 8, 64) + 2 * at->scale_bytes;
-    at->to = at->copies + GMM_PANEL * at->copy_bytes / 4;
-    floats = round_up(rows * (int64_t)(sizeof(char *) / sizeof(float)), 16);
+    at->to = at->copies + GMM_PANEL * gmm_row_copy_bytes(call) / 4;
+    floats = gmm_round_up(rows * (int64_t)(sizeof(char *) / sizeof(float)), 16);
     return gmm_add_overflows(at->to, floats, &at->all);
 }
 
@@ -66,43 +53,6 @@ bool gmm_run_int8_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *f
 
     *floats = at.all;
     return overflow;
-}
-
-/* `count` elements of `bytes`, `stride` elements apart, one after the other. */
-static void copy_run(const void *from, int64_t count, int64_t stride, size_t bytes, char *to)
-{
-    for (int64_t i = 0; i < count; i++)
-        memcpy(to + (size_t)i * bytes, (const char *)from + i * stride * (int64_t)bytes, bytes);
-}
-
-/* Weight rows of `columns` columns as kernels want them. */
-static gmm_rows plain_rows(const run_job *job, const layout *at, float *scratch, gmm_weights_offsets matrix,
-                           int64_t column, int64_t columns)
-{
-    const gmm_call *call = job->call;
-    const gmm_weights *weights = &call->weights;
-    int64_t groups = call->k / weights->group_size, codes_end = at->copy_bytes - 2 * at->scale_bytes;
-
-    if (!at->copy_bytes)
-        return weight_rows(job, matrix, column);
-    for (int64_t c = 0; c < columns; c++) {
-        gmm_row row = weight_row(job, matrix, column + c);
-        char *to = (char *)(scratch + at->copies) + c * at->copy_bytes;
-        copy_run(row.codes, call->k * weights->bits / 32, weights->code_stride, 4, to);
-        copy_run(row.scales, groups, weights->scale_stride, (size_t)call->scales.element_bytes, to + codes_end);
-        if (row.biases)
-            copy_run(row.biases, groups, weights->bias_stride, (size_t)call->biases.element_bytes,
-                     to + codes_end + at->scale_bytes);
-    }
-    char *first = (char *)(scratch + at->copies);
-    return (gmm_rows){
-        .first = {.codes = first,
-                  .scales = first + codes_end,
-                  .biases = call->biases.ndim >= 0 ? first + codes_end + at->scale_bytes : NULL},
-        .code_bytes = at->copy_bytes,
-        .scale_bytes = at->copy_bytes,
-        .bias_bytes = at->copy_bytes,
-    };
 }
 
 /* ---- rows of lhs ---- */
@@ -208,7 +158,7 @@ static void outer_panel(const run_job *job, const gmm_item *item, const layout *
         .biases = scratch + at->panel_biases,
     };
 
-    panel.w = plain_rows(job, at, scratch, matrix, column, panel.columns);
+    panel.w = gmm_plain_rows(job, matrix, column, panel.columns, (char *)(scratch + at->copies));
     memset(scratch + at->results, 0, (size_t)(item->rows * GMM_PANEL) * sizeof(float)); /* +0 */
     for (int64_t k = 0; k < call->k; k += BLOCK) {
         int64_t next = k + BLOCK,
@@ -256,7 +206,7 @@ void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch)
         else if (few)
             job->plan->int8->int8->few(&(gmm_int8_few){
                 .weights = &job->call->weights,
-                .w = plain_rows(job, &at, scratch, matrix, column, columns),
+                .w = gmm_plain_rows(job, matrix, column, columns, (char *)(scratch + at.copies)),
                 .columns = columns,
                 .k = job->call->k,
                 .rows = item->rows,
@@ -266,7 +216,7 @@ void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch)
         else
             job->plan->int8->int8->dot(&(gmm_int8_dot){
                 .weights = &job->call->weights,
-                .w = plain_rows(job, &at, scratch, matrix, column, columns),
+                .w = gmm_plain_rows(job, matrix, column, columns, (char *)(scratch + at.copies)),
                 .columns = columns,
                 .k = job->call->k,
                 .rows = item->rows,

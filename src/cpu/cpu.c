@@ -51,8 +51,10 @@ static bool tiles_permitted(void)
 
 static uint32_t detect(void)
 {
-    uint32_t eax, ebx, ecx, edx, leaf1_ecx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf71_eax = 0, features = 0;
+    uint32_t eax, ebx, ecx, edx, vendor, leaf1_ecx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf71_eax = 0, features = 0;
 
+    if (!__get_cpuid(0, &eax, &vendor, &ecx, &edx))
+        return 0;
     if (!__get_cpuid(1, &eax, &ebx, &leaf1_ecx, &edx) || !(leaf1_ecx >> 27 & 1) /* osxsave */)
         return 0;
     if (!__get_cpuid_count(7, 0, &eax, &leaf7_ebx, &leaf7_ecx, &leaf7_edx))
@@ -64,6 +66,7 @@ static uint32_t detect(void)
 #define YMM ((saved & 0x6) == 0x6)
 #define ZMM ((saved & 0xe6) == 0xe6)
 #define TILES ((saved & 0x60000) == 0x60000 && tiles_permitted())
+#define AMD (vendor == signature_AMD_ebx)
 #define LEAF1_ECX(bit) (leaf1_ecx >> (bit)&1)
 #define LEAF7_EBX(bit) (leaf7_ebx >> (bit)&1)
 #define LEAF7_ECX(bit) (leaf7_ecx >> (bit)&1)

@@ -13,9 +13,10 @@
  *
  *   decode  what a format's own decode does, to the bit. A file that has a dot body usually has this one as well.
  *
- * And one for the other kind of sums, of int8 activations:
+ * And one each for other kinds of sums:
  *
- *   int8  all of it for one format: kernels/int8.h.
+ *   int8  all of it for one format, of int8 activations: kernels/int8.h.
+ *   tile  all of it for one format, of bf16 tiles: kernels/tile.h.
  *
  * dot and decode want rows whose codes, scales and biases have stride 1. Kernels are stateless, allocate nothing, know
  * no threads. */
@@ -173,12 +174,14 @@ typedef struct gmm_sweep {
 } gmm_sweep;
 
 typedef struct gmm_int8 gmm_int8; /* kernels/int8.h */
+typedef struct gmm_tile gmm_tile; /* kernels/tile.h */
 
 typedef struct gmm_kernel {
     const char *name;  /* body_format_isa: also the file's name and, after gmm_, the symbol's */
-    const char *body;  /* "dot", "outer", "decode" or "int8" */
+    const char *body;  /* "dot", "outer", "decode", "int8" or "tile" */
     const char *reads; /* the weight format that it reads; the outer body reads "f32", what all are decoded to */
     uint32_t needs;    /* gmm_cpu bits; what they build on is implied */
+    uint32_t pays;     /* more of them, without which the next in the list is faster */
     int32_t mr, nr;    /* rows and columns that it holds in registers */
 
     void (*dot)(const gmm_dot *call);
@@ -198,6 +201,7 @@ typedef struct gmm_kernel {
     void (*sweep)(const gmm_sweep *call);
 
     const gmm_int8 *int8; /* what there is to do in int8 sums */
+    const gmm_tile *tile; /* and in tile sums */
 } gmm_kernel;
 
 /* Every kernel, best first, NULL at the end; built from kernel_list.h. */

@@ -1,6 +1,12 @@
 /* kernel_list.h - every kernel, best first. To add one: add its file, then its line here (docs/add-a-kernel.md).
  * SPDX-License-Identifier: MIT */
 #if defined(__x86_64__)
+KERNEL(gmm_tile_bf16_amxbf16)
+KERNEL(gmm_tile_bf16_avx512bf16)
+KERNEL(gmm_tile_mxfp4_avx512bf16)
+KERNEL(gmm_tile_mxfp8_avx512bf16)
+KERNEL(gmm_tile_nvfp4_avx512bf16)
+KERNEL(gmm_tile_affine_avx512bf16)
 KERNEL(gmm_int8_affine_amxint8)
 KERNEL(gmm_int8_mxfp4_amxint8)
 KERNEL(gmm_int8_nvfp4_amxint8)

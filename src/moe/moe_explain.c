@@ -77,6 +77,8 @@ static void say_kernels(words *w, const gmm_call *call, const gmm_plan *plan)
     say(w, "%s%s; ", format, call->prepared ? ", prepared" : "");
     if (plan->int8)
         say(w, "int8 sums by %s\n", plan->int8->name);
+    else if (plan->tile)
+        say(w, "tile sums by %s\n", plan->tile->name);
     else if (plan->few_rows == 0)
         say(w, "%s; decode: %s\n", plan->outer->name, gmm_explain_decoder(call, plan));
     else

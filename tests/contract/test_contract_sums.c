@@ -10,11 +10,15 @@
 
 static gmm_random seeded;
 
-/* The quantized product and the dense one of the decoded f32 weights, bit for bit. */
+/* The quantized product and the dense one of the decoded f32 weights, bit for bit; tiles have orders of their own. */
 static void quantized_is_dense_of_dequantized(void **state)
 {
+    const gmm_context_options no_tiles = {.size = sizeof no_tiles, .cpu_mask = "avx512bf16"};
+    gmm_context *context;
+
     (void)state;
     gmm_random_start(&seeded, __func__);
+    assert_int_equal(gmm_context_create(&no_tiles, &context), GMM_OK);
     for (int64_t round = gmm_test_rounds(8); round > 0; round--)
         for (const gmm_weight_kind *kind = gmm_weight_kinds; kind->name; kind++) {
             static const gmm_dtype lhs_dtypes[] = {GMM_F32, GMM_F16, GMM_BF16};
@@ -37,7 +41,7 @@ static void quantized_is_dense_of_dequantized(void **state)
             spec.lhs_dtype = lhs_dtypes[gmm_random_between(&seeded, 0, 2)];
             spec.layout = gmm_random_chance(&seeded, 50) ? GMM_LAYOUT_PLAIN : GMM_LAYOUT_ANY;
             gmm_case_make(&made, &seeded, &spec);
-            expected = gmm_case_run(NULL, &made, GMM_POISON_ZERO);
+            expected = gmm_case_run(spec.lhs_dtype == GMM_F32 ? NULL : context, &made, GMM_POISON_ZERO);
 
             assert_int_equal(gmm_dequantize_spec(&made.quantized, &decoded_spec), GMM_OK);
             gmm_built_place(&decoded, GMM_GUARD_AFTER, 0, GMM_F32, decoded_spec.ndim, decoded_spec.shape, NULL,
@@ -60,34 +64,39 @@ static void quantized_is_dense_of_dequantized(void **state)
             dense.rhs = &swapped;
             dense.transpose = false;
             made.product = dense;
-            gmm_case_expect(NULL, &made, GMM_POISON_QUIET_NAN, expected, "dense product of dequantized weights");
+            gmm_case_expect(context, &made, GMM_POISON_QUIET_NAN, expected, "dense product of dequantized weights");
             free(expected);
             gmm_built_free(&decoded);
             gmm_case_free(&made);
         }
+    gmm_context_destroy(context);
 }
 
-/* Both use fused multiply-adds in the same order, so a machine without AVX-512 gives the bits of one with it. */
+/* Both use fused multiply-adds in the same order, so a machine without AVX-512 gives the bits of one with it. Tiles
+ * have an order of their own. */
 static void avx2_is_avx512(void **state)
 {
     const gmm_context_options options = {.size = sizeof options, .cpu_mask = "avx512"};
-    gmm_context *without;
+    const gmm_context_options no_tiles = {.size = sizeof no_tiles, .threads = 1, .cpu_mask = "avx512bf16"};
+    gmm_context *without, *with;
 
     (void)state;
     gmm_random_start(&seeded, __func__);
     assert_int_equal(gmm_context_create(&options, &without), GMM_OK);
+    assert_int_equal(gmm_context_create(&no_tiles, &with), GMM_OK);
     for (int64_t round = gmm_test_rounds(500); round > 0; round--) {
         gmm_case_spec spec = gmm_case_random(&seeded, 1 << 16);
         gmm_case made;
         char *expected;
 
         gmm_case_make(&made, &seeded, &spec);
-        expected = gmm_case_run(gmm_case_one_thread(), &made, GMM_POISON_ZERO);
+        expected = gmm_case_run(with, &made, GMM_POISON_ZERO);
         gmm_case_expect(without, &made, GMM_POISON_QUIET_NAN, expected, "without AVX-512");
         free(expected);
         gmm_case_free(&made);
     }
     gmm_context_destroy(without);
+    gmm_context_destroy(with);
 }
 
 /* Strides of the lhs and of the output, gaps and copies of the operands are no part of the sum; those of a dense rhs

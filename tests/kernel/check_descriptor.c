@@ -8,6 +8,7 @@
 #include "cpu/cpu.h"
 #include "kernel_check.h"
 #include "kernels/int8.h"
+#include "kernels/tile.h"
 
 /* Is there a kernel that runs everywhere and does this with such weights? */
 static bool portable(const char *body, const char *reads)
@@ -24,6 +25,7 @@ void check_descriptor(void **state)
     const gmm_kernel *kernel = check_begin(state, "descriptor", &random);
     bool dot = !strcmp(kernel->body, "dot"), outer = !strcmp(kernel->body, "outer");
     bool decode = !strcmp(kernel->body, "decode"), int8 = !strcmp(kernel->body, "int8");
+    bool tile = !strcmp(kernel->body, "tile");
     gmm_weights weights;
     char name[128];
 
@@ -34,11 +36,12 @@ void check_descriptor(void **state)
     for (size_t i = 0; gmm_kernels[i]; i++)
         if (gmm_kernels[i] != kernel && !strcmp(gmm_kernels[i]->name, kernel->name))
             check_fail("another kernel has this name");
-    if (dot + outer + decode + int8 != 1)
+    if (dot + outer + decode + int8 + tile != 1)
         check_fail("its body is %s", kernel->body);
     if (dot != (kernel->dot != NULL) || outer != (kernel->outer != NULL) || outer != (kernel->pack != NULL) ||
-        outer != (kernel->sweep != NULL) || int8 != (kernel->int8 != NULL) || (int8 && kernel->decode) ||
-        (decode && !kernel->decode) || (outer && kernel->decode) || (!dot && kernel->arrange))
+        outer != (kernel->sweep != NULL) || int8 != (kernel->int8 != NULL) || tile != (kernel->tile != NULL) ||
+        ((int8 || tile) && kernel->decode) || (decode && !kernel->decode) || (outer && kernel->decode) ||
+        (!dot && kernel->arrange))
         check_fail("it lacks what its body does, or does what its body does not");
     if (!kernel->class_decode != !kernel->class_fill || !kernel->class_decode != !kernel->class_bytes ||
         (kernel->class_decode && !kernel->decode))
@@ -52,6 +55,8 @@ void check_descriptor(void **state)
     if (int8 && (!kernel->int8->quantize || !kernel->int8->pack || !kernel->int8->dot || !kernel->int8->fill ||
                  !kernel->int8->outer || kernel->int8->dot_rows < 1 || kernel->int8->dot_rows > GMM_INT8_MOST_DOT_ROWS))
         check_fail("it lacks a part of int8 sums");
+    if (tile && (!kernel->tile->pack || !kernel->tile->scratch_bytes || !kernel->tile->multiply))
+        check_fail("it lacks a part of tile sums");
     if (!portable("dot", "f32") || !portable("outer", "f32") || (int8 && !portable("int8", kernel->reads)))
         check_fail("nothing would be left on a CPU without it");
 }

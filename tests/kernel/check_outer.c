@@ -106,21 +106,28 @@ static float *pack_panel(const gmm_kernel *kernel, gmm_random *random, gmm_guard
     return packed;
 }
 
-/* The same weights as core/prepared_weights.h has them, in a type that holds them exactly. */
+void check_prepare_block(gmm_dtype type, int64_t classes, int64_t begin, int64_t end, const float *const *w,
+                         int64_t columns, char *block)
+{
+    int64_t longest = (end - begin + classes - 1) / classes, size = gmm_dtype_bits(type) / 8;
+
+    memset(block, 0xFF, (size_t)(classes * longest * GMM_PANEL * size)); /* NaN of every type */
+    for (int64_t k = begin; k < end; k++)
+        for (int64_t c = 0; c < columns; c++) {
+            int64_t turn = gmm_class_in_tree((k - begin) % classes, classes), element = (k - begin) / classes;
+            char *to = block + ((turn * longest + element) * GMM_PANEL + c) * size;
+            uint16_t half = type == GMM_BF16 ? gmm_bf16_from_f32(w[c][k]) : gmm_f16_from_f32(w[c][k]);
+            memcpy(to, size == 2 ? (const void *)&half : &w[c][k], (size_t)size);
+        }
+}
+
 static void *prepare_panel(gmm_guarded *memory, gmm_dtype type, int64_t classes, int64_t begin, int64_t end,
                            const float *const *w, int64_t columns)
 {
     int64_t longest = (end - begin + classes - 1) / classes, size = gmm_dtype_bits(type) / 8;
 
     gmm_guarded_make(memory, (size_t)(classes * longest * GMM_PANEL * size), GMM_GUARD_AFTER, 0);
-    memset(memory->data, 0xFF, memory->size_bytes); /* NaN of every type */
-    for (int64_t k = begin; k < end; k++)
-        for (int64_t c = 0; c < columns; c++) {
-            int64_t turn = gmm_class_in_tree((k - begin) % classes, classes), element = (k - begin) / classes;
-            char *to = memory->data + ((turn * longest + element) * GMM_PANEL + c) * size;
-            uint16_t half = type == GMM_BF16 ? gmm_bf16_from_f32(w[c][k]) : gmm_f16_from_f32(w[c][k]);
-            memcpy(to, size == 2 ? (const void *)&half : &w[c][k], (size_t)size);
-        }
+    check_prepare_block(type, classes, begin, end, w, columns, memory->data);
     gmm_guarded_seal(memory);
     return memory->data;
 }

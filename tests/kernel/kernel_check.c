@@ -133,6 +133,8 @@ static const struct {
     {"int8: every K", "int8", check_int8_lengths},
     {"int8: rows x columns", "int8", check_int8_shapes},
     {"int8: every scale", "int8", check_int8_scales},
+    {"tile: every K", "tile", check_tile_lengths},
+    {"tile: rows x columns", "tile", check_tile_shapes},
 };
 
 enum {

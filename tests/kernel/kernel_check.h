@@ -25,6 +25,8 @@ void check_decode_classes(void **state);
 void check_int8_lengths(void **state);
 void check_int8_shapes(void **state);
 void check_int8_scales(void **state);
+void check_tile_lengths(void **state);
+void check_tile_shapes(void **state);
 
 /* ---- the case in hand ---- */
 
@@ -135,6 +137,11 @@ typedef struct check_outer {
 /* Blocks of K end at ends[0], ends[1], ..., k. out: [rows][GMM_PANEL]. `random` chooses what is fetched ahead, and how
  * operands are cut while they are packed. */
 void check_outer_run(const check_outer *of, gmm_random *random, const int64_t *ends, float *out);
+
+/* Elements [begin, end) of rows of f32 as one block of prepared weights (core/prepared_weights.h), in a type that holds
+ * them exactly; what is in no row is NaN. */
+void check_prepare_block(gmm_dtype type, int64_t classes, int64_t begin, int64_t end, const float *const *w,
+                         int64_t columns, char *block);
 
 /* Random ends of blocks, multiples of `step`, the last one k; ends has room for 4. */
 void check_outer_cut(gmm_random *random, int64_t k, int64_t step, int64_t ends[4]);

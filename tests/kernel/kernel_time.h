@@ -21,14 +21,15 @@ typedef enum time_what {
     TIME_PACK,   /* rows of f32 into a panel */
     TIME_DECODE, /* codes into rows of f32 */
     TIME_INT8,   /* rounded rows times weights in codes: one row by dot, more by fill and outer */
+    TIME_TILE,   /* packed rows times weights as they lie */
 } time_what;
 
-/* A kernel at one shape. A unit of its work is a weight (dot, decode), a multiply-add (outer, panel, int8) or an
+/* A kernel at one shape. A unit of its work is a weight (dot, decode), a multiply-add (outer, panel, int8, tile) or an
  * element (pack). */
 typedef struct time_item {
     const gmm_kernel *kernel; /* NULL: portable C for the same work */
     time_what what;
-    gmm_weights weights; /* dot, panel, decode, int8; else its format is NULL */
+    gmm_weights weights; /* NULL format: outer, pack */
     int64_t rows, k;
     bool from_memory;                  /* weights stream from memory; else they stay in the second-level cache */
     int64_t portable;                  /* number of the item that does the same in portable C */
@@ -47,8 +48,8 @@ time_summary time_summarize(const double values[TIME_REPETITIONS]);
 
 /* What the machine can do at most, on one thread; 0: not measured. */
 typedef struct time_ceilings {
-    double clock_hz, fma_flops, int8_ops, read_bytes; /* a second */
-    int64_t memory_bytes, cache_bytes;                /* that the weights of items take */
+    double clock_hz, fma_flops, bf16_flops, int8_ops, read_bytes; /* a second */
+    int64_t memory_bytes, cache_bytes;                            /* that the weights of items take */
 } time_ceilings;
 
 /* Time kernels, print a table, and write it to `json` unless that is NULL. Returns main's exit status. */

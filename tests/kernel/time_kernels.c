@@ -78,9 +78,9 @@ static void add_kernel(item_list *list, const gmm_kernel *kernel)
             add(list,
                 (time_item){
                     .kernel = kernel, .what = TIME_PANEL, .weights = weights, .rows = outer_rows[r], .k = TIME_K});
-        for (int r = 0; kernel->int8 && r < 5; r++)
+        for (int r = 0; (kernel->int8 || kernel->tile) && r < 5; r++)
             add(list, (time_item){.kernel = kernel,
-                                  .what = TIME_INT8,
+                                  .what = kernel->int8 ? TIME_INT8 : TIME_TILE,
                                   .weights = weights,
                                   .rows = r > 1 ? outer_rows[r - 1] : 1,
                                   .k = TIME_K,
@@ -157,7 +157,8 @@ int time_kernels(const gmm_kernel *const *kernels, int64_t count, FILE *json)
     for (int64_t i = 0; i < count; i++)
         add_kernel(&list, kernels[i]);
     choose_sizes(&list, &ceilings);
-    if (!measure_ceiling("fma_f32", &ceilings.fma_flops) || !measure_ceiling("dot_int8", &ceilings.int8_ops) ||
+    if (!measure_ceiling("fma_f32", &ceilings.fma_flops) || !measure_ceiling("dot_bf16", &ceilings.bf16_flops) ||
+        !measure_ceiling("dot_int8", &ceilings.int8_ops) ||
         (ceilings.memory_bytes && !measure_ceiling("read", &ceilings.read_bytes)))
         return 1;
     time_memory *memory = time_memory_make(ceilings.memory_bytes, ceilings.cache_bytes);

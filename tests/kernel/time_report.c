@@ -5,11 +5,14 @@
 
 #include "kernel_time.h"
 
-static const char *const whats[] = {[TIME_DOT] = "dot",   [TIME_OUTER] = "outer",   [TIME_PANEL] = "panel",
-                                    [TIME_PACK] = "pack", [TIME_DECODE] = "decode", [TIME_INT8] = "int8"};
-static const char *const units[] = {
-    [TIME_DOT] = "weight",   [TIME_OUTER] = "multiply-add", [TIME_PANEL] = "multiply-add",
-    [TIME_PACK] = "element", [TIME_DECODE] = "weight",      [TIME_INT8] = "multiply-add"};
+static const struct {
+    const char *name, *unit, *ceiling;
+} whats[] = {
+    [TIME_DOT] = {"dot", "weight", "fma_f32"},           [TIME_OUTER] = {"outer", "multiply-add", "fma_f32"},
+    [TIME_PANEL] = {"panel", "multiply-add", "fma_f32"}, [TIME_PACK] = {"pack", "element", "fma_f32"},
+    [TIME_DECODE] = {"decode", "weight", "fma_f32"},     [TIME_INT8] = {"int8", "multiply-add", "dot_int8"},
+    [TIME_TILE] = {"tile", "multiply-add", "dot_bf16"},
+};
 
 /* What the table and the JSON say of an item. */
 typedef struct {
@@ -35,11 +38,13 @@ static row make_row(const time_item *item, const time_item *items, const time_ce
     double call_seconds = time_summarize(item->seconds).median * item->units;
     r.bytes = item->bytes / call_seconds;
     r.operations = item->operations / call_seconds;
-    double peak = item->what == TIME_INT8 ? ceilings->int8_ops : ceilings->fma_flops;
+    double peak = item->what == TIME_INT8   ? ceilings->int8_ops
+                  : item->what == TIME_TILE ? ceilings->bf16_flops
+                                            : ceilings->fma_flops;
     double arithmetic = peak > 0 ? r.operations / peak : 0;
     double read = ceilings->read_bytes > 0 && item->from_memory ? r.bytes / ceilings->read_bytes : 0;
     if (item->operations > 0 && (arithmetic > 0 || read > 0)) {
-        r.ceiling = read > arithmetic ? "read" : item->what == TIME_INT8 ? "dot_int8" : "fma_f32";
+        r.ceiling = read > arithmetic ? "read" : whats[item->what].ceiling;
         r.ceiling_share = read > arithmetic ? read : arithmetic;
     }
     if (item->weights.format && item->weights.format->has_biases)
@@ -71,10 +76,11 @@ void time_print(const time_item *items, int64_t count, const time_ceilings *ceil
     printf(
         "One thread at %.2f GHz, by a chain of additions in each round; its own time, without other programs' turns.\n"
         "Medians of %d interleaved repetitions, +- half the distance of the quartiles. Cycles are for a weight (dot,\n"
-        "decode), a multiply-add (outer, panel, int8) or an element (pack). Ceilings: fma_f32 %s GFLOP/s, dot_int8 %s\n"
-        "Gop/s, read %s GB/s.\n",
+        "decode), a multiply-add (outer, panel, int8, tile) or an element (pack). Ceilings: fma_f32 %s GFLOP/s,\n"
+        "dot_bf16 %s GFLOP/s, dot_int8 %s Gop/s, read %s GB/s.\n",
         ceilings->clock_hz * 1e-9, TIME_REPETITIONS, digits(ceilings->fma_flops * 1e-9, a),
-        digits(ceilings->int8_ops * 1e-9, c), digits(ceilings->read_bytes * 1e-9, b));
+        digits(ceilings->bf16_flops * 1e-9, d), digits(ceilings->int8_ops * 1e-9, c),
+        digits(ceilings->read_bytes * 1e-9, b));
     printf("Operands from cache take %lld KiB at most", (long long)ceilings->cache_bytes >> 10);
     if (ceilings->memory_bytes)
         printf(", weights from memory stream through %lld MiB", (long long)ceilings->memory_bytes >> 20);
@@ -85,10 +91,10 @@ void time_print(const time_item *items, int64_t count, const time_ceilings *ceil
         if (!item->kernel)
             continue;
         row r = make_row(item, items, ceilings);
-        printf("%-22s %-6s %-22s %-12s %-6s %7s %5.1f%% %10s %5.1f%% %6s %7s", item->kernel->name, whats[item->what],
-               r.weights, r.shape, item->from_memory ? "memory" : "cache", digits(r.cycles.median, a),
-               50 * r.cycles.spread, digits(r.ratio.median, b), 50 * r.ratio.spread, digits(r.bytes * 1e-9, c),
-               digits(r.operations * 1e-9, d));
+        printf("%-22s %-6s %-22s %-12s %-6s %7s %5.1f%% %10s %5.1f%% %6s %7s", item->kernel->name,
+               whats[item->what].name, r.weights, r.shape, item->from_memory ? "memory" : "cache",
+               digits(r.cycles.median, a), 50 * r.cycles.spread, digits(r.ratio.median, b), 50 * r.ratio.spread,
+               digits(r.bytes * 1e-9, c), digits(r.operations * 1e-9, d));
         if (r.ceiling)
             printf("  %3.0f %% of %s", 100 * r.ceiling_share, r.ceiling);
         putchar('\n');
@@ -101,12 +107,12 @@ static json_t *row_json(const time_item *item, const row *r)
     json_t *object = json_object();
 
     json_object_set_new(object, "kernel", json_string(item->kernel->name));
-    json_object_set_new(object, "does", json_string(whats[item->what]));
+    json_object_set_new(object, "does", json_string(whats[item->what].name));
     json_object_set_new(object, "weights", json_string(r->weights));
     json_object_set_new(object, "rows", json_integer(item->rows));
     json_object_set_new(object, "k", json_integer(item->k));
     json_object_set_new(object, "from", json_string(item->from_memory ? "memory" : "cache"));
-    json_object_set_new(object, "unit", json_string(units[item->what]));
+    json_object_set_new(object, "unit", json_string(whats[item->what].unit));
     json_object_set_new(object, "cycles", json_real(r->cycles.median));
     json_object_set_new(object, "cycles_spread", json_real(r->cycles.spread));
     json_object_set_new(object, "portable_ratio", json_real(r->ratio.median));
@@ -131,6 +137,7 @@ bool time_write_json(const time_item *items, int64_t count, const time_ceilings 
         }
     json_object_set_new(all, "clock_ghz", json_real(ceilings->clock_hz * 1e-9));
     json_object_set_new(all, "fma_f32_gflop_s", json_real(ceilings->fma_flops * 1e-9));
+    json_object_set_new(all, "dot_bf16_gflop_s", json_real(ceilings->bf16_flops * 1e-9));
     json_object_set_new(all, "dot_int8_gop_s", json_real(ceilings->int8_ops * 1e-9));
     json_object_set_new(all, "read_gbytes_s", json_real(ceilings->read_bytes * 1e-9));
     json_object_set_new(all, "memory_bytes", json_integer(ceilings->memory_bytes));

@@ -8,6 +8,7 @@
 #include "kernel_check.h"
 #include "kernel_time.h"
 #include "kernels/int8.h"
+#include "kernels/tile.h"
 
 struct time_memory {
     char *stream, *cache; /* weights */
@@ -281,6 +282,30 @@ static void call_int8(const time_item *item, time_memory *memory, const gmm_rows
     kernel->int8->outer(&outer);
 }
 
+/* Rows packed as bf16 numbers, which are some numbers, times weights as they lie. */
+static void call_tile(const time_item *item, time_memory *memory, const gmm_rows *w)
+{
+    gmm_tile_rows x;
+
+    if (!item->kernel) {
+        call_dot(item, memory, w);
+        return;
+    }
+    x = gmm_tile_rows_for(item->k, item->kernel->tile->order == GMM_TILE_CENTERED, item->rows, 1);
+    x.pairs = (char *)memory->a;
+    item->kernel->tile->multiply(&(gmm_tile_call){
+        .weights = &item->weights,
+        .w = *w,
+        .columns = TIME_COLUMNS,
+        .k = item->k,
+        .rows = item->rows,
+        .x = &x,
+        .scratch = (char *)memory->b,
+        .out = memory->out,
+        .out_stride = TIME_COLUMNS,
+    });
+}
+
 static int64_t row_bytes(const time_item *item)
 {
     return check_code_bytes(&item->weights, item->k) + check_scale_bytes(&item->weights, item->k) +
@@ -320,6 +345,9 @@ static void call_once(const time_item *item, time_memory *memory, const gmm_rows
     case TIME_INT8:
         call_int8(item, memory, w);
         break;
+    case TIME_TILE:
+        call_tile(item, memory, w);
+        break;
     case TIME_OUTER:
         call_outer(item, memory, outer, NULL, NULL);
         break;
@@ -347,12 +375,11 @@ double time_sample(const time_item *item, time_memory *memory)
 void time_prepare(time_item *item, time_memory *memory)
 {
     double k = (double)item->k, rows = (double)item->rows, columns = TIME_COLUMNS, seconds = 0;
-    bool multiplies =
-        item->what == TIME_DOT || item->what == TIME_OUTER || item->what == TIME_PANEL || item->what == TIME_INT8;
+    bool sums =
+        item->what == TIME_OUTER || item->what == TIME_PANEL || item->what == TIME_INT8 || item->what == TIME_TILE;
+    bool multiplies = sums || item->what == TIME_DOT;
 
-    item->units = item->what == TIME_OUTER || item->what == TIME_PANEL || item->what == TIME_INT8 ? rows * k * columns
-                  : item->what == TIME_PACK                                                       ? rows * k
-                                                                                                  : columns * k;
+    item->units = sums ? rows * k * columns : item->what == TIME_PACK ? rows * k : columns * k;
     item->operations = multiplies ? 2 * rows * k * columns : 0;
     if (item->weights.format)
         item->bytes = columns * (double)row_bytes(item);

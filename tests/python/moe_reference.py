@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-UNIT, TINY = 2.0**-24, 2.0**-140
+UNIT, TINY = 2.0**-24, 2.0**-123
 erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -25,7 +25,8 @@ class Matrices:
         w, bias = self.value[e], self.bias[e]
         k = w.shape[1]
         magnitude = np.abs(w) @ (np.abs(x) + error) + np.abs(bias)
-        return w @ x + bias, np.abs(w) @ error + gamma(k + 6 + self.roundings) * magnitude + k * TINY
+        sizes = k + (np.abs(x) + error).sum() + np.abs(w).sum(axis=1)
+        return w @ x + bias, np.abs(w) @ error + gamma(k + 6 + self.roundings) * magnitude + sizes * TINY
 
 
 def logistic(z):

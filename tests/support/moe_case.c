@@ -14,7 +14,7 @@
 #include "oracle.h"
 #include "oracle_numbers.h"
 
-static const double unit = 0x1p-24, tiny = 0x1p-140;
+static const double unit = 0x1p-24, tiny = 0x1p-123;
 
 static double gamma_of(double n)
 {
@@ -77,8 +77,10 @@ static void quantize(gmm_moe_made *made, const char *mode)
     assert_int_equal(
         gmm_quantize(NULL, &made->rhs, &options, &made->w, &made->scales, biases.ndim >= 0 ? &made->biases : NULL),
         GMM_OK);
+    made->reach = take(made->matrices * made->n * made->k, sizeof(double));
     for (int64_t i = 0; i < made->matrices * made->n * made->k; i++)
-        made->value[i] = gmm_oracle_weight(&made->quantized, i / made->k / made->n, i / made->k % made->n, i % made->k);
+        made->value[i] = gmm_oracle_weight(&made->quantized, i / made->k / made->n, i / made->k % made->n, i % made->k,
+                                           &made->reach[i]);
     made->roundings = biases.ndim >= 0 ? 1 : 0;
 }
 
@@ -128,6 +130,7 @@ static void make_each(gmm_moe_made *made, gmm_random *random, gmm_moe_format for
     made->n = n;
     made->k = k;
     made->value = take(matrices * n * k, sizeof(double));
+    made->reach = take(matrices * n * k, sizeof(double));
     made->bias_value = take(matrices * n, sizeof(double));
     made->single = take(matrices, sizeof *made->single);
     made->list = take(matrices, sizeof *made->list);
@@ -135,12 +138,20 @@ static void make_each(gmm_moe_made *made, gmm_random *random, gmm_moe_format for
         gmm_moe_made *one = &made->single[e];
         gmm_moe_made_make(one, random, e % 2 ? (gmm_moe_format){.dtype = GMM_BF16} : format, 1, n, k, bias);
         memcpy(made->value + e * n * k, one->value, (size_t)(n * k) * sizeof(double));
+        for (int64_t i = 0; i < n * k; i++)
+            made->reach[e * n * k + i] = one->reach ? one->reach[i] : fabs(one->value[i]);
         memcpy(made->bias_value + e * n, one->bias_value, (size_t)n * sizeof(double));
         made->list[e] = one->weights;
         made->roundings = one->roundings > made->roundings ? one->roundings : made->roundings;
     }
     made->weights.each = made->list;
     made->weights.each_count = matrices;
+}
+
+static void drop_reach(gmm_moe_made *made)
+{
+    free(made->reach);
+    made->reach = NULL;
 }
 
 void gmm_moe_made_free(gmm_moe_made *made)
@@ -154,6 +165,7 @@ void gmm_moe_made_free(gmm_moe_made *made)
     free(made->biases.data);
     free(made->bias.data);
     free(made->value);
+    free(made->reach);
     free(made->bias_value);
     free(made->single);
     free(made->list);
@@ -202,6 +214,12 @@ void gmm_moe_case_make(gmm_moe_case *made, gmm_random *random, const gmm_moe_spe
     if (!spec->stacked && !spec->ungated)
         make(&made->gate, random, spec->gate, spec->experts, spec->inner, spec->hidden, spec->biases);
     make(&made->down, random, spec->down, spec->experts, spec->hidden, spec->inner, spec->biases);
+    if (spec->x_dtype != GMM_BF16) {
+        drop_reach(&made->gate);
+        drop_reach(&made->up);
+        drop_reach(&made->gate_up);
+    }
+    drop_reach(&made->down); /* what it multiplies is f32 */
     p->gate = made->gate.weights;
     p->up = made->up.weights;
     p->gate_up = made->gate_up.weights;
@@ -264,15 +282,18 @@ typedef struct approximate {
 static approximate dot(const gmm_moe_made *made, int64_t matrix, int64_t row, const approximate *x)
 {
     const double *w = made->value + (matrix * made->n + row) * made->k;
+    const double *reach = made->reach ? made->reach + (matrix * made->n + row) * made->k : NULL;
     double bias = made->bias_value[matrix * made->n + row], sum = bias, magnitude = fabs(bias), carried = 0;
+    double sizes = (double)made->k;
 
     for (int64_t k = 0; k < made->k; k++) {
         sum += w[k] * x[k].value;
-        magnitude += fabs(w[k]) * (fabs(x[k].value) + x[k].error);
+        double size = reach ? reach[k] : fabs(w[k]);
+        magnitude += size * (fabs(x[k].value) + x[k].error);
         carried += fabs(w[k]) * x[k].error;
+        sizes += fabs(x[k].value) + x[k].error + size;
     }
-    return (approximate){sum, carried + gamma_of((double)made->k + 6 + made->roundings) * magnitude +
-                                  (double)made->k * tiny};
+    return (approximate){sum, carried + gamma_of((double)made->k + 6 + made->roundings) * magnitude + sizes * tiny};
 }
 
 static double logistic(double z)
@@ -397,8 +418,10 @@ static void check_token(const gmm_moe_case *made, int64_t t, const approximate *
         errors += error;
         magnitudes += magnitude[i];
     }
-    /* A bound that lets anything pass is none. */
-    if (errors > 0.05 * magnitudes + 1e-30)
+    /* A bound that lets anything pass is none. That of a sum of k products grows as k^2, the sum itself, its terms
+       being random, as sqrt(k). */
+    double k = (double)(made->spec.inner > hidden ? made->spec.inner : hidden);
+    if (errors > (0.05 + 4 * unit * k * sqrt(k)) * magnitudes + 1e-30)
         fail_msg("the bounds of token %" PRId64 ", %g, are too wide for %g", t, errors, magnitudes);
     free(y);
     free(sum);

@@ -37,6 +37,8 @@ typedef struct gmm_moe_made {
     int64_t matrices, n, k;
     double *value;      /* (matrices, n, k), as the format has them */
     double *bias_value; /* (matrices, n) */
+    double *reach;      /* (matrices, n, k), what stands for their magnitudes in bounds of products with bf16 numbers
+                           (oracle.h); NULL: these do */
     int roundings;      /* that a weight in f32 may carry */
     struct gmm_moe_made *single;
     gmm_moe_weights *list; /* of single */

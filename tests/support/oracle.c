@@ -143,31 +143,44 @@ static double in_range(double value)
     return fabs(value) < 1e38 || !isinf(gmm_oracle_round(GMM_F32, value)) ? value : copysign((double)INFINITY, value);
 }
 
-static double weight_at(const gmm_quantized *q, const packing *p, matrix_offsets at, int64_t row, int64_t column,
-                        double *underflow)
+/* A weight, how far underflow may move it, and what stands for its magnitude in bounds: oracle.h. */
+typedef struct weight {
+    double value, underflow, reach;
+} weight;
+
+/* Affine: the ends of a group are what its codes 0 and 2^bits - 1 stand for. */
+static weight affine_weight(unsigned code, int64_t bits, double scale, double bias)
+{
+    double value = in_range(code * scale + bias), end = ((1 << bits) - 1) * scale + bias;
+
+    return (weight){value, 0, fmax(fabs(bias), fabs(end))};
+}
+
+static weight weight_at(const gmm_quantized *q, const packing *p, matrix_offsets at, int64_t row, int64_t column)
 {
     unsigned code = unpack(q->w, at.w, row, column, p->bits);
     int64_t group = column / p->group_size;
     uint64_t scale = matrix_bits(q->scales, at.scales, row, group);
-    double product, global;
+    double value, underflow = 0;
 
-    *underflow = 0;
     switch (p->kind) {
     case 'a':
-        product = code * gmm_oracle_decode(q->scales->dtype, scale);
-        return in_range(product + gmm_oracle_decode(q->biases->dtype, matrix_bits(q->biases, at.biases, row, group)));
+        return affine_weight(code, p->bits, gmm_oracle_decode(q->scales->dtype, scale),
+                             gmm_oracle_decode(q->biases->dtype, matrix_bits(q->biases, at.biases, row, group)));
     case '4':
-        return in_range(gmm_oracle_e2m1(code) * gmm_oracle_e8m0((unsigned)scale));
+        value = in_range(gmm_oracle_e2m1(code) * gmm_oracle_e8m0((unsigned)scale));
+        break;
     case '8':
-        return in_range(gmm_oracle_e4m3(code) * gmm_oracle_e8m0((unsigned)scale));
+        value = in_range(gmm_oracle_e4m3(code) * gmm_oracle_e8m0((unsigned)scale));
+        break;
     default:
-        product = gmm_oracle_e2m1(code) * gmm_oracle_e4m3((unsigned)scale);
+        value = gmm_oracle_e2m1(code) * gmm_oracle_e4m3((unsigned)scale);
         if (!q->global_scale)
-            return product;
-        global = gmm_oracle_decode(GMM_F32, gmm_oracle_bits(q->global_scale, 0));
-        *underflow = (fabs(product) + 1) * gmm_oracle_power(-150);
-        return in_range(product * (global / 2688));
+            break;
+        underflow = (fabs(value) + 1) * gmm_oracle_power(-150);
+        value = in_range(value * (gmm_oracle_decode(GMM_F32, gmm_oracle_bits(q->global_scale, 0)) / 2688));
     }
+    return (weight){value, underflow, fabs(value)};
 }
 
 static matrix_offsets offsets_of(const gmm_quantized *q, int64_t matrix)
@@ -179,12 +192,14 @@ static matrix_offsets offsets_of(const gmm_quantized *q, int64_t matrix)
     return at;
 }
 
-double gmm_oracle_weight(const gmm_quantized *quantized, int64_t matrix, int64_t row, int64_t column)
+double gmm_oracle_weight(const gmm_quantized *quantized, int64_t matrix, int64_t row, int64_t column, double *reach)
 {
     packing p = packing_of(quantized);
-    double underflow;
+    weight at = weight_at(quantized, &p, offsets_of(quantized, matrix), row, column);
 
-    return weight_at(quantized, &p, offsets_of(quantized, matrix), row, column, &underflow);
+    if (reach)
+        *reach = at.reach;
+    return at.value;
 }
 
 /* ---- the shape of a product ---------------------------------------------------------------------------------------
@@ -296,12 +311,12 @@ void gmm_oracle_make_spec(const gmm_product *product, gmm_oracle *oracle)
 /* Number of the element that position `flat` of P meets in an array of this shape, broadcast. */
 static int64_t broadcast_flat(const parts *p, const int64_t *shape, int32_t ndim, int64_t flat)
 {
-    int64_t number = 0, weight = 1;
+    int64_t number = 0, step = 1;
 
     for (int32_t d = p->batch_ndim - 1; d >= p->batch_ndim - ndim; d--) {
         int64_t size = shape[d - (p->batch_ndim - ndim)];
-        number += (size == 1 ? 0 : flat % p->batch[d]) * weight;
-        weight *= size;
+        number += (size == 1 ? 0 : flat % p->batch[d]) * step;
+        step *= size;
         flat /= p->batch[d];
     }
     return number;
@@ -343,9 +358,8 @@ static void load_lhs(const parts *p, gmm_dtype cast, int64_t matrix, double *x)
             x[i * p->k + k] = element(&p->lhs, cast, at, i, k);
 }
 
-/* rhs as K rows of N: the weights, and how far underflow may move them. */
-static void load_rhs(const gmm_product *product, const parts *p, gmm_dtype cast, int64_t matrix, double *w,
-                     double *underflow)
+/* rhs as K rows of N. */
+static void load_rhs(const gmm_product *product, const parts *p, gmm_dtype cast, int64_t matrix, weight *w)
 {
     const gmm_quantized *q = product->quantized;
     int64_t at = offset_of(&p->rhs, p->rhs.ndim - 2, matrix);
@@ -356,28 +370,37 @@ static void load_rhs(const gmm_product *product, const parts *p, gmm_dtype cast,
     for (int64_t k = 0; k < p->k; k++)
         for (int64_t j = 0; j < p->n; j++) {
             int64_t i = k * p->n + j;
-            if (!q)
-                w[i] = element(&p->rhs, cast, at, k, j);
-            else if (product->transpose)
-                w[i] = weight_at(q, &p->packing, packed, j, k, &underflow[i]);
+            if (q)
+                w[i] = weight_at(q, &p->packing, packed, product->transpose ? j : k, product->transpose ? k : j);
             else
-                w[i] = weight_at(q, &p->packing, packed, k, j, &underflow[i]);
+                w[i].value = element(&p->rhs, cast, at, k, j);
         }
 }
 
-/* One row of the result: sums, sums of magnitudes, and what underflowing weights (NULL: none) may add. */
-static void multiply_row(const parts *p, const double *x, const double *w, const double *underflow,
-                         double *restrict sum, double *restrict magnitude, double *restrict slack)
+/* What flushing subnormal numbers may do to sums of tiles: oracle.h. */
+static void add_flushed(const gmm_product *product, const parts *p, bool groups, const double *x, const weight *w,
+                        double *slack)
+{
+    bool dense = !product->quantized && p->rhs.dtype == GMM_BF16;
+
+    for (int64_t k = 0; k < p->k && (dense || groups); k++)
+        for (int64_t j = 0; j < p->n; j++) {
+            const weight *at = &w[k * p->n + j];
+            slack[j] += (dense ? 6 + fabs(x[k]) + fabs(at->value) : 3 * at->reach) * gmm_oracle_power(-126);
+        }
+}
+
+/* One row of the result: sums, sums of magnitudes, and what underflowing weights may add. */
+static void multiply_row(const parts *p, bool groups, const double *x, const weight *w, double *restrict sum,
+                         double *restrict magnitude, double *restrict slack)
 {
     for (int64_t k = 0; k < p->k; k++)
         for (int64_t j = 0; j < p->n; j++) {
-            double term = x[k] * w[k * p->n + j];
-            sum[j] += term;
-            magnitude[j] += fabs(term);
+            const weight *at = &w[k * p->n + j];
+            sum[j] += x[k] * at->value;
+            magnitude[j] += fabs(x[k] * (groups ? at->reach : at->value));
+            slack[j] += fabs(x[k]) * at->underflow;
         }
-    for (int64_t k = 0; k < p->k && underflow; k++)
-        for (int64_t j = 0; j < p->n; j++)
-            slack[j] += fabs(x[k]) * underflow[k * p->n + j];
 }
 
 static int roundings_per_weight(const gmm_quantized *q)
@@ -400,21 +423,34 @@ static double bound_of(const gmm_product *product, int64_t k, double sum, double
            n * gmm_oracle_power(-52) * magnitude;
 }
 
+/* May bf16 elements meet unscaled codes? Affine ones only along K, and of 2 or 4 bits. */
+static bool may_be_grouped(const gmm_product *product, const parts *p, gmm_dtype dtype)
+{
+    bool bf16 = p->lhs.dtype == GMM_BF16 || dtype == GMM_BF16;
+
+    if (!product->quantized || !product->quantized->biases)
+        return product->quantized && bf16;
+    return bf16 && product->transpose && (p->packing.bits == 2 || p->packing.bits == 4);
+}
+
 /* Scratch of a product. */
 typedef struct scratch {
-    double *x, *w, *underflow, *slack;
+    double *x, *slack;
+    weight *w;
 } scratch;
 
 /* The matrix at one position of P; the rhs is loaded. */
 static void multiply(const gmm_product *product, const parts *p, int64_t position, const scratch *s, gmm_oracle *oracle)
 {
+    bool groups = may_be_grouped(product, p, oracle->dtype);
+
     load_lhs(p, oracle->dtype, matrix_of(p, &p->lhs, product->lhs_indices, position), s->x);
     for (int64_t i = 0; i < p->m; i++) {
         double *sum = oracle->value + (position * p->m + i) * p->n,
                *bound = oracle->bound + (position * p->m + i) * p->n;
         memset(s->slack, 0, (size_t)p->n * sizeof *s->slack);
-        multiply_row(p, s->x + i * p->k, s->w, roundings_per_weight(product->quantized) == 2 ? s->underflow : NULL, sum,
-                     bound, s->slack);
+        multiply_row(p, groups, s->x + i * p->k, s->w, sum, bound, s->slack);
+        add_flushed(product, p, groups, s->x + i * p->k, s->w, s->slack);
         for (int64_t j = 0; j < p->n; j++)
             bound[j] = bound_of(product, p->k, sum[j], bound[j], s->slack[j]);
     }
@@ -434,13 +470,13 @@ void gmm_oracle_make(const gmm_product *product, gmm_oracle *oracle)
     for (int32_t d = 0; d < p.batch_ndim; d++)
         positions *= p.batch[d];
 
-    scratch s = {numbers(p.m * p.k), numbers(p.k * p.n), numbers(p.k * p.n), numbers(p.n)};
+    scratch s = {numbers(p.m * p.k), numbers(p.n), (weight *)numbers(3 * p.k * p.n)};
     char *done = (char *)numbers(positions);
     for (int64_t first = 0; first < positions; first++) { /* every rhs is loaded once, for all positions that use it */
         int64_t rhs = matrix_of(&p, &p.rhs, product->rhs_indices, first);
         if (done[first])
             continue;
-        load_rhs(product, &p, oracle->dtype, rhs, s.w, s.underflow);
+        load_rhs(product, &p, oracle->dtype, rhs, s.w);
         for (int64_t position = first; position < positions; position++)
             if (!done[position] && matrix_of(&p, &p.rhs, product->rhs_indices, position) == rhs) {
                 multiply(product, &p, position, &s, oracle);
@@ -449,7 +485,6 @@ void gmm_oracle_make(const gmm_product *product, gmm_oracle *oracle)
     }
     free(s.x);
     free(s.w);
-    free(s.underflow);
     free(s.slack);
     free(done);
 }

@@ -28,6 +28,24 @@
  *
  *     |computed - s| <= B = gamma S + (1 + gamma) (sum |x[k]| a[k] + K eta) + n 2^-52 S
  *
+ * Dense bf16 weights along K may be multiplied by tiles, whose operations flush subnormal operands and results to zero.
+ * A weight below 2^-126 then loses at most |x| 2^-126 of a product, and an element of lhs, which is cut into up to
+ * three parts, |w| 2^-126, as all parts from the first subnormal one on are less than that together. Each of the three
+ * sums of parts flushes K products and 2 ceil(K / 32) additions at most, of which those that meet a zero are exact: 2 K
+ * each. So (6 K + sum |x[k]| + sum |w[k]|) 2^-126 comes to K eta for such weights. The additions of a product's chain,
+ * block and parts are fewer than K + 5 again.
+ *
+ * So may bf16 elements of lhs by mxfp4, mxfp8 and nvfp4 weights, whose products are summed unscaled. A subnormal
+ * element then loses at most |w| 2^-126; a product that is no zero has a code of 1/2 or more, so the scale is 2 |w| at
+ * most, and with it what is flushed when the product is added: 3 sum |w[k]| 2^-126 comes to K eta. The additions of a
+ * product's group and of the groups are fewer than K + 5.
+ *
+ * And so may bf16 elements of lhs by affine weights of 2 and 4 bits along K, which are cut in two: w = m + scale (q -
+ * c), with c the mean of the least code and the greatest, and m = bias + c scale, rounded once. |m| + |scale (q - c)|
+ * is at most the reach of the group, r = max(|bias|, |bias + (2^bits - 1) scale|), which therefore stands for |w| in S
+ * and in what is flushed: |q - c| is 1/2 or more. m multiplies the sum of the group's x, of no more roundings than a
+ * chain has.
+ *
  * The last term is the oracle's own error: its products are exact in double, its weights and sums are not. Conversion
  * of operands to the product's type T is part of the definition and done exactly here. The result is rounded once to
  * out's type; rounding is monotone, so the element must lie between the rounded s - B and the rounded s + B: overflow
@@ -55,8 +73,9 @@ void gmm_oracle_make_spec(const gmm_product *product, gmm_oracle *oracle);
  * much. An infinite bound is a fault of the test's operands and never passes. */
 bool gmm_oracle_check(const gmm_oracle *oracle, const gmm_array *out, char *text, size_t text_size);
 
-/* Dequantized weight (row, column) of flat matrix `matrix`: its exact value (beyond f32's range: infinite). */
-double gmm_oracle_weight(const gmm_quantized *quantized, int64_t matrix, int64_t row, int64_t column);
+/* Dequantized weight (row, column) of flat matrix `matrix`: its exact value (beyond f32's range: infinite). *reach,
+ * unless NULL, is its r above. */
+double gmm_oracle_weight(const gmm_quantized *quantized, int64_t matrix, int64_t row, int64_t column, double *reach);
 
 /* The address of element number `flat`, in row-major order, of an array. */
 char *gmm_oracle_address(const gmm_array *array, int64_t flat);

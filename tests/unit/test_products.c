@@ -138,7 +138,7 @@ static void every_small_weight(void **state)
         }
         assert_int_equal(gmm_run(NULL, &made.product, &made.out.array), GMM_OK);
         for (int64_t at = 0; at < 256 * 256; at++) {
-            double want = gmm_oracle_weight(&made.quantized, at / 256, 0, at % 256);
+            double want = gmm_oracle_weight(&made.quantized, at / 256, 0, at % 256, NULL);
             double got = gmm_oracle_decode(GMM_F32, gmm_oracle_bits(&made.out.array, at));
             if (isnan(want) ? !isnan(got) : got != want)
                 fail_msg("%s scale %d code %d: %g, not %g", kind->name, (int)(at / 256), (int)(at % 256), got, want);
@@ -170,7 +170,7 @@ static double rounded_weight(gmm_case *made, int64_t at)
         return (double)fmaf((float)scale, (float)code_at(made, at), (float)bias);
     }
     made->quantized.global_scale = NULL;
-    exact = gmm_oracle_weight(&made->quantized, 0, 0, at);
+    exact = gmm_oracle_weight(&made->quantized, 0, 0, at, NULL);
     if (!made->spec.kind->has_global_scale)
         return exact;
     made->quantized.global_scale = &made->global_scale.array;

@@ -34,7 +34,7 @@ extern const gmm_ceiling gmm_ceiling_dot_bf16_avx512bf16;
 const gmm_ceiling gmm_ceiling_dot_bf16_avx512bf16 = {
     .name = "ceiling_dot_bf16_avx512bf16",
     .what = "dot_bf16",
-    .needs = GMM_CPU_AVX512BF16,
+    .needs = GMM_CPU_AVX512BF16 | GMM_CPU_AVX512VBMI,
     .step_work = STEP_OPERATIONS,
     .run = run,
 };

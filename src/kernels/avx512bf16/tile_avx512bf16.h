@@ -1,0 +1,124 @@
+/* tile_avx512bf16.h - what tile kernels share: rows of lhs, packed; prepared bf16 weights; chunks of K.
+ * SPDX-License-Identifier: MIT */
+#ifndef GMM_TILE_AVX512BF16_H
+#define GMM_TILE_AVX512BF16_H
+
+#include "cpu/cpu.h"
+#include "kernels/avx512/codes_avx512.h"
+#include "kernels/tile.h"
+
+/* Some elements of K of a panel. */
+typedef struct {
+    int64_t column, columns; /* at most GMM_PANEL */
+    int64_t k, count;        /* at most as many as the kernel's chunk has */
+} chunk;
+
+static chunk chunk_at(const gmm_tile_call *call, int64_t column, int64_t k, int64_t most)
+{
+    int64_t columns = call->columns - column, count = call->k - k;
+
+    return (chunk){column, columns < GMM_PANEL ? columns : GMM_PANEL, k, count < most ? count : most};
+}
+
+/* Without columns if it was the last. */
+static chunk chunk_after(const gmm_tile_call *call, const chunk *at, int64_t most)
+{
+    if (at->k + at->count < call->k)
+        return chunk_at(call, at->column, at->k + at->count, most);
+    return chunk_at(call, at->column + at->columns, 0, most);
+}
+
+/* ---- weights ---- */
+
+/* Pairs of elements from k on, a block of them, of 16 columns: half a panel. Prepared weights lie in classes, lanes
+ * along N. */
+static inline void prepared_pairs(const gmm_tile_call *call, int64_t column, int64_t k, vf32 pairs[GMM_TILE])
+{
+    const int64_t begin = k / call->panel_block * call->panel_block;
+    const int64_t size = call->k - begin < call->panel_block ? call->k - begin : call->panel_block;
+    const int64_t length = gmm_class_length(size, GMM_CLASSES, 0), first = (k - begin) / GMM_CLASSES;
+    const int64_t all = (call->k + GMM_CLASSES - 1) / GMM_CLASSES * GMM_CLASSES;
+    const int64_t half = column % GMM_PANEL;
+    const char *from = call->prepared + 2 * ((column - half) * all + begin * GMM_PANEL + half);
+
+    for (int64_t p = 0; p < GMM_TILE; p++) {
+        int64_t place = first + 2 * p / GMM_CLASSES, c = 2 * p % GMM_CLASSES;
+        __m512i two[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+        for (int64_t i = 0; i < 2 && k + 2 * p + i < call->k; i++) {
+            int64_t element = gmm_class_in_tree(c + i, GMM_CLASSES) * length + place;
+            two[i] = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(from + 2 * element * GMM_PANEL)));
+        }
+        pairs[p] = _mm512_castsi512_ps(_mm512_or_si512(two[0], _mm512_slli_epi32(two[1], 16)));
+    }
+}
+
+/* ---- rows of lhs ---- */
+
+/* The upper halves of two vectors of f32 numbers, in order: bf16 numbers. */
+static inline __m512i upper_halves(__m512 first, __m512 second)
+{
+    const __m512i odd = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25,
+                                         23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+
+    return _mm512_permutex2var_epi16(_mm512_castps_si512(first), odd, _mm512_castps_si512(second));
+}
+
+/* What numbers are without their first eight significant bits: exact. Of infinities and NaN, nothing. */
+static inline __m512 without_upper(__m512 v)
+{
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
+    __m512 part = _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), upper));
+
+    return _mm512_maskz_sub_ps((__mmask16)~_mm512_fpclass_ps_mask(v, 0x99), v, part);
+}
+
+/* Sums of the blocks of a piece: sixteen classes and the tree, as the dot sum has them. */
+static inline void pack_sums(const gmm_tile_pack *call)
+{
+    const gmm_tile_rows *to = call->to;
+    float *sums = gmm_tile_sums(to, call->tile) + call->begin / GMM_TILE_BLOCK * to->width;
+
+    for (int64_t k = 0; k < call->count; k += GMM_TILE_BLOCK, sums += to->width) {
+        float classes[GMM_TILE * GMM_CLASSES] = {0};
+        for (int64_t r = 0; r < call->rows; r++) {
+            const vf32 first = vf32_add(vf32_zero(), vf32_load(call->from[r] + k));
+            vf32_store(classes + r * GMM_CLASSES, vf32_add(first, vf32_load(call->from[r] + k + GMM_CLASSES)));
+        }
+        _mm512_mask_storeu_ps(sums, first_16(to->width), vf32_trees(classes));
+    }
+}
+
+static inline void tile_pack(const gmm_tile_pack *call)
+{
+    const gmm_tile_rows *to = call->to;
+    float *pairs = (float *)(void *)(to->pairs + call->tile * gmm_tile_bytes(to) +
+                                     call->begin / GMM_TILE_BLOCK * gmm_tile_block_bytes(to));
+    vf32 columns[GMM_TILE];
+
+    if (to->sums)
+        pack_sums(call);
+    for (int64_t k = 0; k < call->count; k += GMM_TILE_BLOCK, pairs += GMM_TILE * to->width) {
+        int64_t left = call->count - k;
+        for (int64_t i = 0; i < GMM_TILE; i++)
+            columns[i] = vf32_zero();
+        for (int64_t r = 0; r < call->rows; r++) {
+            const float *from = call->from[r] + k;
+            vf32 first = _mm512_maskz_loadu_ps(first_16(left), from);
+            vf32 second = _mm512_maskz_loadu_ps(left > 16 ? first_16(left - 16) : 0, left > 16 ? from + 16 : from);
+            for (int32_t part = 0; part < to->parts; part++) {
+                columns[r * to->parts + part] = _mm512_castsi512_ps(upper_halves(first, second));
+                first = without_upper(first);
+                second = without_upper(second);
+            }
+        }
+        if (to->width == 1) {
+            vf32_store(pairs, columns[0]);
+            continue;
+        }
+        vf32_transpose(columns);
+        for (int64_t i = 0; i < GMM_TILE; i++)
+            _mm512_mask_storeu_ps(pairs + i * to->width, first_16(to->width), columns[i]);
+    }
+}
+
+#endif

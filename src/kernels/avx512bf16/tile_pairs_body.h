@@ -1,0 +1,407 @@
+/* tile_pairs_body.h - tile sums with vdpbf16ps: lanes along N, a pair of elements of K at a time.
+ * SPDX-License-Identifier: MIT
+ *
+ * Words of 16 weight rows, 16 of each, a block, are transposed in registers, and decoded to pairs of bf16 numbers. One
+ * tile of few rows multiplies them there. More rows share a panel of pairs, a chunk of K in the first-level cache,
+ * eight rows by 32 columns at a time. Meanwhile the weights that come next are fetched, row after row: memory likes
+ * runs.
+ *
+ * Before it is included, behind kernels/avx512bf16/tile_codes_avx512bf16.h:
+ *   TILE_GROUP         elements of K, a group: their products are added up from +0, scaled, and added to the sum
+ *   TILE_SHIFT(call)   2^TILE_SHIFT groups have the same scale
+ *   TILE_MIDDLES       1 if groups have a middle as well, which multiplies the sum of x, else 0
+ *   TILE_PAIR(bits, words, i)
+ *                      an __m512bh: pair i of 16 words of weights of so many bits
+ *   TILE_SCALES(call, block, scales, middles)
+ *                      decodes those of a group_block
+ *
+ * It defines tile_multiply, of which the number of bits is a constant, and tile_scratch_bytes. */
+
+enum {
+    CHUNK = 256,        /* elements of K of a panel of pairs */
+    PIECE = 2048,       /* elements of K whose scales are decoded at once, at most */
+    PIECE_BYTES = 1024, /* of each of 16 weight rows */
+    ROWS = 8,           /* of sums that are held in registers, of 32 columns */
+    STEP = 4,           /* pairs of a chunk between fetches */
+    PANEL_PAIRS = CHUNK / 2 * GMM_PANEL,
+    PIECE_GROUPS = PIECE / TILE_GROUP
+};
+
+/* Pairs of a word of 32 bits, and elements of K of a block. */
+static inline __attribute__((always_inline)) int word_pairs(int bits)
+{
+    return 16 / bits;
+}
+
+static inline __attribute__((always_inline)) int64_t block_of(int bits)
+{
+    return GMM_TILE * 2 * word_pairs(bits);
+}
+
+/* Assembly, since gcc 12 would load each pair of x into a register first, and run out of them. */
+static inline vf32 add_pairs(vf32 sum, __m512bh w, const float *x)
+{
+    __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*x));
+    return sum;
+}
+
+/* ---- weights ---- */
+
+/* Words of the block at k of 16 columns, of which `there` are not missing; what is missing is zero. */
+static inline __attribute__((always_inline)) void load_words(const gmm_tile_call *call, int64_t column, int64_t there,
+                                                             int64_t k, int bits, vf32 words[GMM_TILE])
+{
+    const int64_t stride = call->w.code_bytes, bytes = (call->k - k) * bits / 8;
+    const char *from = (const char *)gmm_row_at(&call->w, column).codes + k * bits / 8;
+
+    if (bits == 16 && call->prepared) {
+        prepared_pairs(call, column, k, words);
+        return;
+    }
+    if (bytes >= 64 && there >= GMM_TILE) {
+#pragma GCC unroll 16
+        for (int64_t c = 0; c < GMM_TILE; c++)
+            words[c] = vf32_load((const float *)(const void *)(from + c * stride));
+    } else {
+        const __mmask64 mask = ~(__mmask64)0 >> (64 - (bytes < 64 ? bytes : 64));
+        for (int64_t c = 0; c < GMM_TILE; c++)
+            words[c] = c < there ? _mm512_castsi512_ps(_mm512_maskz_loadu_epi8(mask, from + c * stride)) : vf32_zero();
+    }
+    vf32_transpose(words);
+}
+
+/* ---- fetching ---- */
+
+/* Bytes of a column, of codes, scales or biases, and from one column to the next. An address and not a pointer: it may
+ * leave the array. */
+typedef struct {
+    uintptr_t from;
+    int64_t bytes, step;
+} run;
+
+/* What is fetched while something else is multiplied: `done` columns have been. */
+typedef struct {
+    int64_t columns, done;
+    run runs[2 + TILE_MIDDLES];
+} fetching;
+
+/* `count` elements from k on; `group` of them have a number, or there are no numbers. */
+static inline run numbers_run(const void *first, int64_t row_bytes, gmm_dtype dtype, int64_t column, int64_t k,
+                              int64_t count, int64_t group)
+{
+    const int64_t bytes = gmm_dtype_bits(dtype) / 8;
+
+    if (!first)
+        return (run){0};
+    return (run){(uintptr_t)first + (uintptr_t)(column * row_bytes + k / group * bytes), count / group * bytes,
+                 row_bytes};
+}
+
+/* What comes after `at`, in the same panels and pieces of K; after the last column of the call, what the next call
+ * begins with. */
+static inline fetching fetch_after(const gmm_tile_call *call, const chunk *at, int64_t columns, int64_t count)
+{
+    const gmm_weights *weights = call->weights;
+    const gmm_rows *w = &call->w;
+    const bool quantized = weights->format->quantized, last = at->k + at->count == call->k;
+    const int64_t k = last ? 0 : at->k + at->count, column = at->column + (last ? at->columns : 0);
+    const int64_t bits = quantized ? weights->bits : 16, group = quantized ? weights->group_size : 1;
+    const int64_t left = call->columns + call->columns_after - column;
+    const int64_t here = call->k - k < count ? call->k - k : count;
+    fetching next = {.columns = call->prepared ? 0 : left < columns ? left : columns};
+
+    next.runs[0] = (run){(uintptr_t)w->first.codes + (uintptr_t)(column * w->code_bytes + k * bits / 8),
+                         here * bits / 8, w->code_bytes};
+    next.runs[1] = numbers_run(w->first.scales, w->scale_bytes, weights->scales_dtype, column, k, here, group);
+    if (TILE_MIDDLES)
+        next.runs[1 + TILE_MIDDLES] =
+            numbers_run(w->first.biases, w->bias_bytes, weights->biases_dtype, column, k, here, group);
+    return next;
+}
+
+/* The share of one of `steps`. What is used once, a constant, is not to be written to the last-level cache. Of each 64
+ * bytes the last one: the line in which a run begins came with the one before. */
+static inline __attribute__((always_inline)) void fetch_step(fetching *next, int64_t step, int64_t steps, bool once)
+{
+    for (; next->done * steps < next->columns * (step + 1); next->done++)
+        for (int i = 0; i < 2 + TILE_MIDDLES; i++) {
+            run *of = &next->runs[i];
+            for (uintptr_t line = of->from + 63; line < of->from + 63 + (uintptr_t)of->bytes; line += 64)
+                if (once)
+                    __builtin_prefetch((const void *)line, 0, 0);
+                else
+                    __builtin_prefetch((const void *)line, 0, 2);
+            of->from += (uintptr_t)of->step;
+        }
+}
+
+/* ---- a tile of few rows ---- */
+
+/* Sums of some rows, a constant number, and 16 columns; and of the groups in hand, which are not scaled yet. */
+typedef struct {
+    vf32 sums[ROWS], group[ROWS];
+} row_sums;
+
+/* What belongs to groups: of 16 columns, and of rows of lhs. `at` is the group that comes next. */
+typedef struct {
+    const float *scales, *middles; /* [groups >> shift][16] */
+    const float *x;                /* [groups][width] */
+    int64_t at;
+    int shift;
+} group_numbers;
+
+/* Groups that were added up side by side, a constant number. */
+static inline __attribute__((always_inline)) void end_groups(row_sums *at, int groups, int rows, group_numbers *of,
+                                                             int64_t width)
+{
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; g++, of->at++) {
+        const int64_t place = (of->at >> of->shift) * GMM_TILE;
+        const vf32 scales = vf32_load(of->scales + place);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) {
+            at->sums[r] = vf32_fma(scales, at->group[g * rows + r], at->sums[r]);
+            if (TILE_MIDDLES)
+                at->sums[r] =
+                    vf32_fma(vf32_load(of->middles + place), vf32_all(of->x[of->at * width + r]), at->sums[r]);
+            at->group[g * rows + r] = vf32_zero();
+        }
+    }
+}
+
+/* `number` is that of one of several groups, from 0 on. */
+static inline __attribute__((always_inline)) void add_words(row_sums *at, int number, int bits, int rows, vf32 words,
+                                                            const float *x, int64_t width)
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < word_pairs(bits); i++) {
+        __m512bh pair = TILE_PAIR(bits, _mm512_castps_si512(words), i);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++)
+            at->group[number * rows + r] = add_pairs(at->group[number * rows + r], pair, x + i * width + r);
+    }
+}
+
+/* Some groups of a block, a constant number, side by side: one chain of additions alone would wait for itself. */
+static inline __attribute__((always_inline)) void add_groups(row_sums *at, int groups, int bits, int rows,
+                                                             const vf32 *words, const float *x, int64_t width,
+                                                             group_numbers *of)
+{
+    const int64_t each = TILE_GROUP / 2 / word_pairs(bits);
+
+    for (int64_t i = 0; i < each; i++)
+#pragma GCC unroll 4
+        for (int g = 0; g < groups; g++)
+            add_words(at, g, bits, rows, words[g * each + i], x + (g * each + i) * word_pairs(bits) * width, width);
+    end_groups(at, groups, rows, of, width);
+}
+
+/* Up to 16 columns by some rows of lhs, a constant number. */
+static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile_call *call, int64_t column, int bits,
+                                                                  int rows)
+{
+    const int64_t width = rows > 4 ? 8 : rows > 2 ? 4 : rows; /* of the packed rows: a constant */
+    const int64_t block = block_of(bits), group_words = TILE_GROUP / 2 / word_pairs(bits);
+    /* While it is multiplied the next one is fetched; both have to fit into the first-level cache. */
+    const int64_t piece = 8 * PIECE_BYTES / bits < PIECE ? 8 * PIECE_BYTES / bits : PIECE;
+    const int64_t most = block / TILE_GROUP < 4 ? block / TILE_GROUP : 4;
+    const int side = (int)(ROWS / rows < most ? ROWS / rows : most); /* groups side by side */
+    const int shift = TILE_SHIFT(call);
+    const int64_t left = call->columns - column;
+    const float *x = (const float *)(const void *)call->x->pairs;
+    chunk at = {column, left < GMM_TILE ? left : GMM_TILE, 0, 0};
+    float scales[PIECE_GROUPS * GMM_TILE], middles[TILE_MIDDLES ? PIECE_GROUPS * GMM_TILE : 1];
+    row_sums all;
+
+    for (int r = 0; r < ROWS; r++)
+        all.sums[r] = all.group[r] = vf32_zero();
+    for (; at.k < call->k; at.k += at.count) {
+        at.count = call->k - at.k < piece ? call->k - at.k : piece;
+        fetching next = fetch_after(call, &at, GMM_TILE, piece);
+        const int64_t blocks = (at.count + block - 1) / block;
+        group_numbers of = {scales, middles, TILE_MIDDLES ? gmm_tile_sums(call->x, 0) + at.k / TILE_GROUP * width : x,
+                            .shift = shift};
+        const group_block numbers = {.column = column,
+                                     .there = at.columns,
+                                     .first = at.k / TILE_GROUP >> shift,
+                                     .count = (at.count + TILE_GROUP - 1) / TILE_GROUP >> shift,
+                                     .stride = GMM_TILE};
+        TILE_SCALES(call, &numbers, scales, middles);
+        for (int64_t b = 0; b < blocks; b++) {
+            const int64_t k = at.k + b * block, here = call->k - k < block ? call->k - k : block;
+            vf32 words[GMM_TILE];
+            fetch_step(&next, b, blocks, true);
+            load_words(call, column, at.columns, k, bits, words);
+            if (block < TILE_GROUP) {
+#pragma GCC unroll 16
+                for (int i = 0; i < GMM_TILE; i++)
+                    add_words(&all, 0, bits, rows, words[i], x + i * word_pairs(bits) * width, width);
+                x += GMM_TILE * word_pairs(bits) * width;
+                if ((k + block) % TILE_GROUP == 0 || k + block >= call->k)
+                    end_groups(&all, 1, rows, &of, width);
+                continue;
+            }
+            int64_t g = 0;
+            for (; side > 1 && (g + side - 1) * TILE_GROUP < here; g += side, x += side * TILE_GROUP / 2 * width)
+                add_groups(&all, side, bits, rows, words + g * group_words, x, width, &of);
+            for (; g * TILE_GROUP < here; g++, x += TILE_GROUP / 2 * width)
+                add_groups(&all, 1, bits, rows, words + g * group_words, x, width, &of);
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        _mm512_mask_storeu_ps(call->out + r * call->out_stride + column, first_16(at.columns), all.sums[r]);
+}
+
+/* ---- many rows ---- */
+
+/* Pairs of a chunk of a panel of columns, [pairs][GMM_PANEL]; scales of a piece, [groups][GMM_PANEL]. */
+typedef struct {
+    float *pairs, *scales, *middles;
+} panel;
+
+/* The scales of the piece that begins with a chunk. */
+static inline __attribute__((always_inline)) void fill_scales(const gmm_tile_call *call, const chunk *at,
+                                                              const panel *to)
+{
+    const int64_t count = call->k - at->k < PIECE ? call->k - at->k : PIECE;
+    const int shift = TILE_SHIFT(call);
+
+    for (int64_t c = 0; c < GMM_PANEL; c += GMM_TILE) {
+        const group_block numbers = {.column = at->column + c,
+                                     .there = at->columns - c,
+                                     .first = at->k / TILE_GROUP >> shift,
+                                     .count = (count + TILE_GROUP - 1) / TILE_GROUP >> shift,
+                                     .stride = GMM_PANEL};
+        TILE_SCALES(call, &numbers, to->scales + c, to->middles + c);
+    }
+}
+
+static inline __attribute__((always_inline)) void fill_panel(const gmm_tile_call *call, const chunk *at, int bits,
+                                                             const panel *to)
+{
+    if (at->k % PIECE == 0)
+        fill_scales(call, at, to);
+    for (int64_t k = 0; k < at->count; k += block_of(bits))
+        for (int64_t c = 0; c < GMM_PANEL; c += GMM_TILE) {
+            vf32 words[GMM_TILE];
+            float *pairs = to->pairs + k / 2 * GMM_PANEL + c;
+            load_words(call, at->column + c, at->columns - c, at->k + k, bits, words);
+            for (int i = 0; i < GMM_TILE; i++)
+#pragma GCC unroll 8
+                for (int j = 0; j < word_pairs(bits); j++, pairs += GMM_PANEL)
+                    vf32_store(pairs, (vf32)TILE_PAIR(bits, _mm512_castps_si512(words[i]), j));
+        }
+}
+
+/* A panel by some rows, a constant number, of a tile of lhs: added to what is in out, unless it is the first of K. */
+static inline __attribute__((always_inline)) void chunk_by_rows(const gmm_tile_call *call, const chunk *at,
+                                                                const panel *of, const float *x, const float *x_sums,
+                                                                float *out, int rows, fetching *next)
+{
+    const int64_t width = call->x->width, pairs = gmm_tile_blocks(at->count) * GMM_TILE;
+    const int shift = TILE_SHIFT(call);
+    const float *w = of->pairs;
+    int64_t number = at->k % PIECE / TILE_GROUP; /* of a group */
+    const __mmask16 there[2] = {first_16(at->columns), first_16(at->columns > GMM_TILE ? at->columns - GMM_TILE : 0)};
+    vf32 sums[ROWS][2];
+
+    out += at->column;
+    for (int r = 0; r < rows; r++)
+        for (int half = 0; half < 2; half++)
+            sums[r][half] = at->k == 0
+                                ? vf32_zero()
+                                : _mm512_maskz_loadu_ps(there[half], out + r * call->out_stride + half * GMM_TILE);
+    for (int64_t group = 0; group < pairs; group += TILE_GROUP / 2, number++) {
+        const float *scales = of->scales + (number >> shift) * GMM_PANEL;
+        const float *middles = of->middles + (number >> shift) * GMM_PANEL;
+        const int64_t end = group + TILE_GROUP / 2 < pairs ? group + TILE_GROUP / 2 : pairs;
+        vf32 products[ROWS][2];
+        for (int r = 0; r < rows; r++)
+            products[r][0] = products[r][1] = vf32_zero();
+        for (int64_t p = group; p < end; p++, w += GMM_PANEL, x += width) {
+            const __m512bh first = (__m512bh)vf32_load(w), second = (__m512bh)vf32_load(w + GMM_TILE);
+            if (p % STEP == 0)
+                fetch_step(next, p / STEP, pairs / STEP, false);
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; r++) {
+                const __m512bh both = (__m512bh)vf32_all(x[r]);
+                products[r][0] = _mm512_dpbf16_ps(products[r][0], first, both);
+                products[r][1] = _mm512_dpbf16_ps(products[r][1], second, both);
+            }
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++)
+            for (int half = 0; half < 2; half++) {
+                sums[r][half] = vf32_fma(vf32_load(scales + half * GMM_TILE), products[r][half], sums[r][half]);
+                if (TILE_MIDDLES)
+                    sums[r][half] = vf32_fma(vf32_load(middles + half * GMM_TILE), vf32_all(x_sums[r]), sums[r][half]);
+            }
+        x_sums += TILE_MIDDLES ? width : 0;
+    }
+    for (int r = 0; r < rows; r++)
+        for (int half = 0; half < 2; half++)
+            _mm512_mask_storeu_ps(out + r * call->out_stride + half * GMM_TILE, there[half], sums[r][half]);
+}
+
+/* CALL with a number of rows, 1 to ROWS, as a constant. */
+#define CASE(rows, CALL)                                                                                               \
+    case rows:                                                                                                         \
+        CALL(rows);                                                                                                    \
+        break;
+#define BY_ROWS(count, CALL)                                                                                           \
+    switch (count) {                                                                                                   \
+        CASE(1, CALL)                                                                                                  \
+        CASE(2, CALL)                                                                                                  \
+        CASE(3, CALL)                                                                                                  \
+        CASE(4, CALL)                                                                                                  \
+        CASE(5, CALL)                                                                                                  \
+        CASE(6, CALL)                                                                                                  \
+        CASE(7, CALL)                                                                                                  \
+        CASE(8, CALL)                                                                                                  \
+    }
+
+static void chunk_by_tile(const gmm_tile_call *call, const chunk *at, const panel *of, int64_t tile, fetching *next)
+{
+    const gmm_tile_rows *x = call->x;
+    const char *pairs = x->pairs + tile * gmm_tile_bytes(x) + at->k / GMM_TILE_BLOCK * gmm_tile_block_bytes(x);
+    const float *sums = TILE_MIDDLES ? gmm_tile_sums(x, tile) + at->k / TILE_GROUP * x->width : NULL;
+    const int64_t first = tile * x->rows, rows = call->rows - first < x->rows ? call->rows - first : x->rows;
+    const int64_t parts = gmm_tile_count(rows, ROWS);
+
+    for (int64_t i = 0; i < parts; i++) {
+        int64_t row = gmm_tile_begin(rows, parts, i), count = gmm_tile_begin(rows, parts, i + 1) - row;
+        const float *from = (const float *)(const void *)pairs + row, *from_sums = TILE_MIDDLES ? sums + row : NULL;
+        float *out = call->out + (first + row) * call->out_stride;
+#define CALL(rows) chunk_by_rows(call, at, of, from, from_sums, out, rows, next)
+        BY_ROWS(count, CALL)
+#undef CALL
+    }
+}
+
+static inline __attribute__((always_inline)) void tile_multiply(const gmm_tile_call *call, int bits)
+{
+    const int64_t tiles = gmm_tile_count(call->rows, call->x->rows);
+    float *pairs = (float *)(void *)call->scratch, *scales = pairs + PANEL_PAIRS;
+    const panel chunk_panel = {pairs, scales, scales + TILE_MIDDLES * PIECE_GROUPS * GMM_PANEL};
+
+    if (call->rows <= ROWS) {
+        for (int64_t column = 0; column < call->columns; column += GMM_TILE) {
+#define CALL(rows) columns_by_rows(call, column, bits, rows)
+            BY_ROWS(call->rows, CALL)
+#undef CALL
+        }
+        return;
+    }
+    for (chunk at = chunk_at(call, 0, 0, CHUNK); at.columns > 0; at = chunk_after(call, &at, CHUNK)) {
+        fetching next = fetch_after(call, &at, GMM_PANEL, CHUNK);
+        fill_panel(call, &at, bits, &chunk_panel);
+        for (int64_t tile = 0; tile < tiles; tile++)
+            chunk_by_tile(call, &at, &chunk_panel, tile, &next);
+    }
+}
+
+static int64_t tile_scratch_bytes(int64_t tiles)
+{
+    (void)tiles;
+    return (PANEL_PAIRS + (1 + TILE_MIDDLES) * PIECE_GROUPS * GMM_PANEL) * (int64_t)sizeof(float);
+}
