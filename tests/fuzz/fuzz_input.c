@@ -280,12 +280,15 @@ static void backwards(void *user, int64_t count, void (*body)(void *arg, int64_t
 
 gmm_context *fuzz_context_make(fuzz_input *in)
 {
-    static const char *const masks[] = {NULL, "avx512", "avx512,avx2", "all", ""};
+    static const char *const masks[] = {NULL, "avx512",     "avx512,avx2", "all",        "",
+                                        NULL, "avx512bf16", "fastbf16",    "avx512vnni", "amxbf16,amxint8"};
     gmm_context_options options = {.size = sizeof options};
     gmm_context *context = NULL;
 
-    options.threads = 1 + (int32_t)fuzz_pick(in, 3);
-    options.cpu_mask = masks[fuzz_pick(in, 5)];
+    uint32_t threads = fuzz_pick(in, 6);
+    options.threads = 1 + (int32_t)threads % 3;
+    options.arithmetic = threads < 3 ? GMM_ARITHMETIC_F32 : GMM_ARITHMETIC_INT8;
+    options.cpu_mask = masks[fuzz_pick(in, 10)];
     options.parallel_for = fuzz_chance(in, 2) ? backwards : NULL;
     if (fuzz_chance(in, 8))
         return NULL;
