@@ -179,6 +179,16 @@ typedef struct bench_ceilings {
 /* Measure all that are usable, each for up to `seconds`; the same statuses. */
 int bench_ceilings_measure(bench_ceilings *ceilings, double seconds);
 
+/* The ceiling that binds, and the seconds that it allows. */
+typedef struct bench_binding {
+    const char *ceiling;
+    double rate, seconds;
+} bench_binding;
+
+/* Reading so many bytes, or arithmetic: whichever takes longer at its mean ceiling. The arithmetic can be done by any
+ * of three instructions, in so many operations each (0: not by that one), and the fastest one counts. */
+bench_binding bench_bind(const bench_ceilings *ceilings, double bytes, double f32, double bf16, double int8);
+
 /* ---- rows: bench_time.c, bench_layer.c, bench_output.c ----------------------------------------------------------- */
 
 typedef struct bench_row {
@@ -191,7 +201,7 @@ typedef struct bench_row {
     int32_t tokens, threads;
     const char *layout, *weights;
     bool in_cache, layer;
-    bool bf16; /* a product of bf16 numbers: the machine's bf16 dot product could do it */
+    int32_t bf16_parts; /* bf16 products that one of the product's is made of; 0: it cannot be */
     int32_t repetitions;
     double median_s, min_s;
     double spread; /* between the quartiles, as a share of the median */
@@ -210,6 +220,9 @@ typedef struct bench_row {
 int bench_time_layer(bench_row *row, const bench_request *request, const bench_weights *weights,
                      const gmm_context *context);
 int bench_time(bench_row *row, const bench_request *request, const bench_weights *weights, const gmm_context *context);
+
+/* bf16_parts of a row of these activations and weights. */
+int32_t bench_bf16_parts(const bench_row *row);
 
 /* Sort values; their median, the lowest, and the distance between the quartiles as a share of the median. */
 void bench_summarize(double *values, size_t count, double *median, double *lowest, double *spread);

@@ -380,7 +380,7 @@ static void summarize(bench_row *row, const layers *l, const pairs *p)
         bytes += (double)l->weights[part].matrix_bytes;
     row->bytes = (double)p->touched / (double)p->count * bytes + rows * dtype_bytes(row->activations->dtype);
     row->operations = 2.0 * PARTS * row->tokens * shape->top_k * (double)shape->k * (double)shape->n;
-    row->bf16 = row->activations->dtype == GMM_BF16;
+    row->bf16_parts = bench_bf16_parts(row);
 }
 
 int bench_time_layer(bench_row *row, const bench_request *request, const bench_weights *weights,

@@ -74,14 +74,13 @@ static void free_operands(operands *o)
     free(o->out.data);
 }
 
-/* Is the product one of bf16 numbers? */
-static int find_type(bench_row *row, const gmm_product *product)
+int32_t bench_bf16_parts(const bench_row *row)
 {
-    gmm_array_spec spec;
-    gmm_status status = gmm_result_spec(product, &spec);
+    gmm_dtype x = row->activations->dtype;
 
-    row->bf16 = spec.dtype == GMM_BF16;
-    return status ? complain_status(status) : EXIT_FINE;
+    if (!row->format->quantized && row->format->dtype == GMM_BF16)
+        return x == GMM_BF16 ? 1 : x == GMM_F16 ? 2 : 3;
+    return row->format->quantized && x == GMM_BF16 ? 1 : 0;
 }
 
 /* How far the product's results are from those of f32 sums, as a share of these: root mean squares. Both come as f32,
@@ -140,14 +139,13 @@ int bench_time(bench_row *row, const bench_request *request, const bench_weights
         if (to - begin > request->seconds && count >= MIN_REPETITIONS)
             break;
     }
-    if (!status)
-        status = find_type(row, &o.product);
     if (!status && row->mode->arithmetic != GMM_ARITHMETIC_F32)
         status = measure_error(row, &o, context);
     if (!status && count) {
         bench_summarize(times, count, &row->median_s, &row->min_s, &row->spread);
         row->repetitions = (int32_t)count;
         row->experts_held = weights->experts;
+        row->bf16_parts = bench_bf16_parts(row);
         row->bytes = (double)touched_total / (double)count * (double)weights->matrix_bytes + moved;
         row->operations = 2.0 * row->tokens * row->shape->top_k * (double)row->shape->k * (double)row->shape->n;
     }
@@ -167,34 +165,13 @@ double bench_gflop_s(const bench_row *row)
     return row->operations / row->median_s * 1e-9;
 }
 
-/* Reading binds, or arithmetic: whichever takes longer at its ceiling. Where several instructions can do it, the faster
- * one counts. Of bf16 numbers the products may come from
- * either instruction, so the faster one counts: on Emerald Rapids that is the f32 multiply-add. */
 void bench_hold(bench_row *row)
 {
-    const bench_ceilings *c = row->ceilings;
-    gmm_ceiling_info info;
-    bool int8 = row->mode->arithmetic == GMM_ARITHMETIC_INT8, bf16 = row->bf16 && !int8;
-    double longest = 0, peak = 0;
-    const char *peak_name = NULL;
+    bool int8 = row->mode->arithmetic == GMM_ARITHMETIC_INT8;
+    bench_binding binds = bench_bind(row->ceilings, row->bytes, row->operations,
+                                     int8 ? 0 : row->bf16_parts * row->operations, int8 ? row->operations : 0);
 
-    for (size_t i = 0; i < BENCH_MAX_CEILINGS && gmm_ceiling_at(c->context, i, &info); i++) {
-        bool usual = !strcmp(info.name, "fma_f32") || (bf16 && !strcmp(info.name, "dot_bf16")) ||
-                     (int8 && !strcmp(info.name, "dot_int8"));
-        if (usual && c->mean[i] > peak) {
-            peak = c->mean[i];
-            peak_name = info.name;
-        }
-        if (!strcmp(info.name, "read") && c->mean[i] > 0) {
-            longest = row->bytes / c->mean[i];
-            row->ceiling = info.name;
-            row->ceiling_rate = c->mean[i];
-        }
-    }
-    if (peak > 0 && row->operations / peak > longest) {
-        longest = row->operations / peak;
-        row->ceiling = peak_name;
-        row->ceiling_rate = peak;
-    }
-    row->ceiling_share = longest * 1e-9 / row->median_s;
+    row->ceiling = binds.ceiling;
+    row->ceiling_rate = binds.rate;
+    row->ceiling_share = binds.seconds / row->median_s;
 }

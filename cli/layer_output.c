@@ -131,7 +131,7 @@ void layer_print_sums(FILE *to, const layer_row *rows, size_t count, size_t laye
             if (strcmp(sum.format, row->format) != 0)
                 snprintf(sum.format, sizeof sum.format, "mixed");
             if (sum.ceiling && row->ceiling && strcmp(sum.ceiling, row->ceiling) != 0)
-                sum.ceiling = "";
+                sum.ceiling = "mixed";
         }
         sum.error = sqrt(squares / (double)found);
         sum.spread = spread / sum.median_s;

@@ -99,20 +99,13 @@ double layer_gbytes_s(const layer_row *row)
     return row->bytes / row->median_s * 1e-9;
 }
 
-/* Reading binds, or f32 multiply-adds: whichever takes longer at its ceiling. */
+/* The hidden states are f32: bf16 weights take three bf16 products each. */
 void layer_hold(layer_row *row, const bench_ceilings *c)
 {
-    gmm_ceiling_info info;
-    double longest = 0;
+    double bf16_operations = strcmp(row->format, "bf16") ? 0 : 3 * row->operations;
+    bench_binding binds = bench_bind(c, row->bytes, row->operations, bf16_operations, 0);
 
-    for (size_t i = 0; i < BENCH_MAX_CEILINGS && gmm_ceiling_at(c->context, i, &info); i++) {
-        bool read = !strcmp(info.name, "read");
-        double needed = read ? row->bytes : row->operations;
-        if (!(read || !strcmp(info.name, "fma_f32")) || !(c->mean[i] > 0) || needed / c->mean[i] <= longest)
-            continue;
-        longest = needed / c->mean[i];
-        row->ceiling = info.name;
-        row->ceiling_rate = c->mean[i];
-    }
-    row->ceiling_share = longest * 1e-9 / row->median_s;
+    row->ceiling = binds.ceiling;
+    row->ceiling_rate = binds.rate;
+    row->ceiling_share = binds.seconds / row->median_s;
 }
