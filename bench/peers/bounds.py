@@ -64,10 +64,14 @@ def weighted_sum(weights, results, errors, dtype):
     return weights @ results, np.abs(weights) @ errors + gamma(weights.size + 1, UNIT[dtype]) * size + SMALLEST_NORMAL
 
 
-def contract(x, values, decode_roundings):
-    """gathermm: docs/numerics.md."""
+def contract(x, terms, decode_roundings, tiles=False):
+    """gathermm: docs/numerics.md. Terms are values, or for affine weights by tiles what bounds those. Tiles flush subnormal
+    numbers."""
     k = x.size
-    return gamma(k + 5 + decode_roundings) * (np.abs(values) @ np.abs(x)) + (k + 2) * 2.0**-149
+    underflow = (k + 2) * 2.0**-149
+    if tiles:
+        underflow = SMALLEST_NORMAL * (6 * k + np.abs(x).sum() + 3 * np.abs(terms).sum(axis=-1))
+    return gamma(k + 5 + decode_roundings) * (np.abs(terms) @ np.abs(x)) + underflow
 
 
 def int8_contract(x, values, terms, group_size, signs):

@@ -37,6 +37,12 @@ def mlx(w, scales, biases, format_):
     return values, np.abs(values)
 
 
+def reach(scales, biases, format_):
+    """The largest magnitude that an affine weight's group has codes for (docs/numerics.md)."""
+    offset = spread(biases, format_.group_size)
+    return np.maximum(np.abs(offset), np.abs(offset + spread(scales, format_.group_size) * (2**format_.bits - 1)))
+
+
 def halves(blocks, first):
     """The f16 number at byte `first` of each block."""
     return np.ascontiguousarray(blocks[..., first:first + 2]).view(np.float16).astype(np.float64)

@@ -86,9 +86,20 @@ class PreparedGathermm(Prepared):
         if self.case.format.mode is None:
             return decode.dense(base[numbers], base.dtype)
         biases = None if base.biases is None else base.biases[numbers]
-        return decode.mlx(base.w[numbers], base.scales[numbers], biases, self.case.format)
+        values, terms = decode.mlx(base.w[numbers], base.scales[numbers], biases, self.case.format)
+        if biases is not None and self.by_pairs():
+            terms = decode.reach(base.scales[numbers], biases, self.case.format)
+        return values, terms
+
+    def by_pairs(self):
+        """May codes be multiplied by bf16 elements before they are scaled?"""
+        format_ = self.case.format
+        return (not self.int8 and format_.mode is not None and self.case.activations == "bf16"
+                and (format_.mode != "affine" or format_.bits in (2, 4)))
 
     def bound(self, x, values, terms, signs):
         if self.int8:
             return bounds.int8_contract(x, values, terms, self.case.format.group_size, signs)
-        return bounds.contract(x, values, 1 if self.case.format.mode == "affine" else 0)
+        format_ = self.case.format
+        return bounds.contract(x, terms if self.by_pairs() else values, 1 if format_.mode == "affine" else 0,
+                               tiles=self.by_pairs() or format_.name == "bf16")
