@@ -11,16 +11,19 @@ enum {
 };
 
 /* Each sum goes to 2 and stays there: no subnormal, no infinity. Neither factor nor summand is a product of constants,
- * which a compiler would compute once where multiplication and addition are apart. */
+ * which a compiler would compute once where multiplication and addition are apart; and no two lanes begin alike, or
+ * the registers of one sum, where it has several, could be computed as one. */
 static float ceiling_fma_f32(const char *bytes, int64_t steps)
 {
     vf32 sums[FMA_SUMS], half = vf32_all(0.5f), one = vf32_all(1), all = vf32_zero();
-    float lanes[16];
+    float start[FMA_SUMS * 16], lanes[16], total = 0;
 
     (void)bytes;
+    for (int i = 0; i < FMA_SUMS * 16; i++)
+        start[i] = (float)i;
 #pragma GCC unroll 12
     for (int i = 0; i < FMA_SUMS; i++)
-        sums[i] = vf32_all((float)i);
+        sums[i] = vf32_load(start + i * 16);
     for (; steps > 0; steps--)
 #pragma GCC unroll 12
         for (int i = 0; i < FMA_SUMS; i++)
@@ -29,5 +32,7 @@ static float ceiling_fma_f32(const char *bytes, int64_t steps)
     for (int i = 0; i < FMA_SUMS; i++)
         all = vf32_add(all, sums[i]);
     vf32_store(lanes, all);
-    return lanes[0] + lanes[1];
+    for (int i = 0; i < 16; i++) /* a lane that is not used need not be computed */
+        total += lanes[i];
+    return total;
 }
