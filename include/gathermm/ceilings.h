@@ -37,7 +37,7 @@ typedef struct gmm_ceiling_info {
  *     fma_f32   f32 multiply-adds on registers: fused on AVX2 and AVX-512; a multiplication and an addition in portable
  *               C
  *     dot_bf16  tdpbf16ps on tile registers, or vdpbf16ps: bf16 multiply-adds into f32
- *     dot_int8  tdpbusd on tile registers, or vpdpbusd: u8 by i8 multiply-adds into i32
+ *     dot_int8  tdpbusd on tile registers, or vpdpbusd: u8 by i8 multiply-adds into i32; with AVX2 vpmaddubsw, into i16
  */
 GMM_API bool gmm_ceiling_at(const gmm_context *context, size_t i, gmm_ceiling_info *info);
 

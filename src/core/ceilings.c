@@ -24,7 +24,7 @@ static const struct {
     {"read", "GB/s", "streaming read from memory"},
     {"fma_f32", "GFLOP/s", "f32 multiply-adds"},
     {"dot_bf16", "GFLOP/s", "bf16 dot products into f32 (vdpbf16ps)"},
-    {"dot_int8", "Gop/s", "u8 by i8 dot products into i32 (vpdpbusd)"},
+    {"dot_int8", "Gop/s", "u8 by i8 dot products into i32, in 16 bits with AVX2"},
 };
 
 #define CEILING_COUNT (sizeof ceilings / sizeof ceilings[0])

@@ -192,7 +192,7 @@ void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch)
     char **to = (char **)(void *)(scratch + at.to);
     gmm_int8_tiles x = {0};
     gmm_int8_row rows[GMM_INT8_MOST_DOT_ROWS];
-    bool few = !item->outer && item->rows > 1 && job->call->weights.bits == GMM_INT8_FEW_BITS;
+    bool few = !item->outer && item->rows > gmm_int8_dot_rows(job->plan->int8->int8, job->call->weights.bits);
     if (item->outer || few)
         x = pack_rows(job, item, &at, scratch);
     else

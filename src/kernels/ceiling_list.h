@@ -9,6 +9,7 @@ CEILING(gmm_ceiling_dot_bf16_amxbf16)
 CEILING(gmm_ceiling_dot_bf16_avx512bf16)
 CEILING(gmm_ceiling_dot_int8_amxint8)
 CEILING(gmm_ceiling_dot_int8_avx512vnni)
+CEILING(gmm_ceiling_dot_int8_avx2)
 #endif
 CEILING(gmm_ceiling_read_portable)
 CEILING(gmm_ceiling_fma_f32_portable)

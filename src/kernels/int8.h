@@ -54,7 +54,7 @@ typedef struct gmm_int8_tiles {
     float *factors; /* and here at 2 r * groups: [groups][2][rows of the tile], scales and sums */
 } gmm_int8_tiles;
 
-/* One row times `columns` weight rows; of 8-bit codes, up to the kernel's dot_rows rows. */
+/* One row times `columns` weight rows, or up to gmm_int8_dot_rows() rows. */
 typedef struct gmm_int8_dot {
     const gmm_weights *weights;
     gmm_rows w;
@@ -105,15 +105,18 @@ struct gmm_int8 {
     void (*few)(const gmm_int8_few *call); /* NULL: fill and outer do as well */
     void (*fill)(const gmm_int8_panel *panel);
     void (*outer)(const gmm_int8_outer *call);
-    int32_t dot_rows; /* 1 to GMM_INT8_MOST_DOT_ROWS */
+    int32_t dot_rows; /* of 8-bit codes, and of all without few: 1 to GMM_INT8_MOST_DOT_ROWS */
 };
+
+static inline int64_t gmm_int8_dot_rows(const gmm_int8 *kernel, int bits)
+{
+    return bits == 8 || !kernel->few ? kernel->dot_rows : 1;
+}
 
 /* The most rows that are multiplied without a panel. */
 static inline int64_t gmm_int8_few_rows(const gmm_int8 *kernel, int bits)
 {
-    if (bits == GMM_INT8_FEW_BITS)
-        return kernel->few ? GMM_INT8_MOST_FEW : 1;
-    return bits == 8 ? kernel->dot_rows : 1;
+    return kernel->few && bits == GMM_INT8_FEW_BITS ? GMM_INT8_MOST_FEW : gmm_int8_dot_rows(kernel, bits);
 }
 
 #endif

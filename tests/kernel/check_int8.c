@@ -27,7 +27,8 @@ typedef struct {
     gmm_int8_row rounded[MOST_ROWS];
     gmm_int8_tiles tiles;
     gmm_rows w;
-    float *want; /* [rows][columns] */
+    float *want;  /* [rows][columns] */
+    bool largest; /* codes of weights and of x are the largest there are, or the smallest */
 } problem;
 
 /* ---- the contract, operation by operation ---- */
@@ -161,6 +162,19 @@ static void make_x(problem *p, gmm_random *random, check_values values, gmm_guar
     }
 }
 
+/* Sums as far from 0 as they can be, where arithmetic of too few bits would saturate or wrap. */
+static void make_largest(problem *p, gmm_random *random)
+{
+    static const uint8_t codes[] = {0xff, 0, 0x77}; /* 0x77: twice the largest E2M1 value */
+
+    for (int64_t c = 0; c < p->columns; c++)
+        memset(check_rows_at(&p->codes, c), codes[gmm_random_between(random, 0, 2)],
+               (size_t)check_code_bytes(&p->weights, p->k));
+    for (int64_t r = 0; r < p->rows; r++)
+        for (int64_t i = 0; i < p->k; i++)
+            ((float *)(void *)check_rows_at(&p->x, r))[i] = r % 2 ? 0.25f : -3;
+}
+
 /* Round x by the kernel, and compare. */
 static void check_rounded(const gmm_kernel *kernel, problem *p, gmm_random *random, gmm_guard_side side)
 {
@@ -222,6 +236,8 @@ static void make_problem(problem *p, gmm_random *random, const gmm_kernel *kerne
                (long long)p->k, check_values_text(values), scale, check_weights_text(&p->weights, text, sizeof text));
     make_weights(p, random, values, side, scale);
     make_x(p, random, values, side);
+    if (p->largest)
+        make_largest(p, random);
     check_rounded(kernel, p, random, side);
     pack_tiles(kernel, p, side);
     p->want = check_allocate(p->rows * p->columns, sizeof(float));
@@ -257,8 +273,7 @@ static gmm_rows rows_from(const gmm_rows *rows, int64_t i)
 /* Some columns of row `row` and, if the kernel can, of those that follow. */
 static void check_dot(const gmm_kernel *kernel, const problem *p, int64_t row, int64_t column, int64_t columns)
 {
-    int64_t most = p->weights.bits == 8 ? kernel->int8->dot_rows : 1,
-            rows = p->rows - row < most ? p->rows - row : most;
+    int64_t most = gmm_int8_dot_rows(kernel->int8, p->weights.bits), rows = p->rows - row < most ? p->rows - row : most;
     gmm_guarded out;
     /* What is behind the last row's sums is not written. */
     float *at = check_floats(&out, (rows - 1) * (columns + 1) + columns);
@@ -428,6 +443,20 @@ void check_int8_scales(void **state)
         for (int scale = 1; scale < 256 && p.weights.scales_dtype == GMM_U8; scale++) {
             p.k = p.weights.group_size * (1 + scale % 3);
             make_problem(&p, &random, kernel, CHECK_WILD, (uint8_t)scale);
+            check_both(kernel, &p, &random);
+            free_problem(&p);
+        }
+}
+
+void check_int8_largest(void **state)
+{
+    gmm_random random;
+    const gmm_kernel *kernel = check_begin(state, "int8_largest", &random);
+    problem p = {.rows = 7, .columns = 20, .largest = true};
+
+    for (int i = 0; check_weights_at(kernel, i, &p.weights); i++)
+        for (p.k = p.weights.group_size; p.k <= 3 * p.weights.group_size; p.k += p.weights.group_size) {
+            make_problem(&p, &random, kernel, CHECK_TAME, 0);
             check_both(kernel, &p, &random);
             free_problem(&p);
         }

@@ -133,6 +133,7 @@ static const struct {
     {"int8: every K", "int8", check_int8_lengths},
     {"int8: rows x columns", "int8", check_int8_shapes},
     {"int8: every scale", "int8", check_int8_scales},
+    {"int8: the largest sums", "int8", check_int8_largest},
     {"tile: every K", "tile", check_tile_lengths},
     {"tile: rows x columns", "tile", check_tile_shapes},
 };

@@ -25,6 +25,7 @@ void check_decode_classes(void **state);
 void check_int8_lengths(void **state);
 void check_int8_shapes(void **state);
 void check_int8_scales(void **state);
+void check_int8_largest(void **state);
 void check_tile_lengths(void **state);
 void check_tile_shapes(void **state);
 

@@ -26,48 +26,9 @@ static inline void group_scales(const gmm_weights *weights, gmm_row row, int64_t
 #define INT8_BIASES true
 #define INT8_ZERO 0
 #include "kernels/avx512vnni/int8_avx512vnni_body.h"
-
-static inline __attribute__((always_inline)) void dot_bits(const gmm_int8_dot *call, int bits)
-{
-    switch (call->weights->group_size) {
-    case 32:
-        dot_variant(call, bits, 32);
-        break;
-    case 64:
-        dot_variant(call, bits, 64);
-        break;
-    default:
-        dot_variant(call, bits, 128);
-    }
-}
-
-#define AFFINE_VARIANTS AFFINE(2) AFFINE(3) AFFINE(4) AFFINE(5) AFFINE(6) AFFINE(8)
-
-static void dot(const gmm_int8_dot *call)
-{
-    switch (call->weights->bits) {
-#define AFFINE(bits)                                                                                                   \
-    case bits:                                                                                                         \
-        dot_bits(call, bits);                                                                                          \
-        break;
-        AFFINE_VARIANTS
-#undef AFFINE
-    }
-}
+#include "kernels/bodies/int8_affine_variants_body.h"
 
 static void few(const gmm_int8_few *call)
 {
     few_variant(call);
-}
-
-static void fill(const gmm_int8_panel *panel)
-{
-    switch (panel->weights->bits) {
-#define AFFINE(bits)                                                                                                   \
-    case bits:                                                                                                         \
-        fill_variant(panel, bits);                                                                                     \
-        break;
-        AFFINE_VARIANTS
-#undef AFFINE
-    }
 }

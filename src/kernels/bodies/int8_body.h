@@ -1,4 +1,4 @@
-/* int8_body.h - int8 sums of one weight format in C: what each instruction set's compiler makes of it.
+/* int8_body.h - int8 sums of one weight format in plain C.
  * SPDX-License-Identifier: MIT
  *
  * Include after kernels/int8.h and formats/packed.h. Parameters:
