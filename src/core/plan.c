@@ -15,10 +15,10 @@
 enum {
     /* The most rows of a group for the dot body. More go to the outer body, when what it costs to prepare a panel is
      * less than what the dot body loses: f32 rows are packed from where they lie, the dot body decodes codes again for
-     * every four rows, and all else is cheap to widen. */
+     * every four rows, and all else is cheap to widen again for each tile. */
     DOT_ROWS_F32 = 8,
     DOT_ROWS_CODES = 12,
-    DOT_ROWS_OTHER = GMM_MOST_FEW_ROWS,
+    DOT_TILES_OTHER = 4,
     /* And the most for weights that run along N to be swept, instead of cut into panels first. */
     SWEEP_ROWS = 8,
     /* An outer item's packed rows stay in a second-level cache of 2 MB: at most this many floats. But few rows would
@@ -170,7 +170,12 @@ static int64_t most_few_rows(const gmm_call *call, const gmm_plan *plan)
         return gmm_int8_few_rows(plan->int8->int8, call->weights.bits);
     if (!call->dot)
         return SWEEP_ROWS;
-    return call->quantized ? DOT_ROWS_CODES : call->weights.dtype == GMM_F32 ? DOT_ROWS_F32 : DOT_ROWS_OTHER;
+    if (call->quantized)
+        return DOT_ROWS_CODES;
+    if (call->weights.dtype == GMM_F32)
+        return DOT_ROWS_F32;
+    int64_t rows = DOT_TILES_OTHER * plan->dot->mr;
+    return plan->dot_decodes && rows < GMM_MOST_FEW_ROWS ? rows : GMM_MOST_FEW_ROWS;
 }
 
 static gmm_status cut_work(const gmm_context *context, const gmm_call *call, gmm_arena *arena, gmm_plan *plan)

@@ -150,13 +150,15 @@ enum {
     GMM_TREE_LEVELS = 4 /* log2 of GMM_CLASSES */
 };
 
-/* One call of an outer kernel's pack: up to GMM_MAX_MR rows of one block of K, transposed into classes of elements. */
+/* One call of an outer kernel's pack: up to GMM_MAX_MR rows of one block of K, transposed into classes of elements.
+ * Each element is written with GMM_MAX_MR floats, where `width` are less over the next one or into the gap behind a
+ * class: a masked store takes 13 cycles on Zen 3. */
 typedef struct gmm_pack {
     int64_t rows; /* 0 to GMM_MAX_MR: rows of `from` */
     int64_t classes;
     int64_t k;                /* elements in this block */
     const float *const *from; /* [rows]: at this block */
-    int64_t width;            /* rows to write: those that `from` lacks as zeros; rows to GMM_MAX_MR */
+    int64_t width;            /* rows that count: those that `from` lacks are zeros; rows to GMM_MAX_MR */
     int64_t stride;           /* floats from one element to the next in `to` */
     int64_t class_stride;     /* floats from one class to the next in `to` */
     float *to;

@@ -169,6 +169,47 @@ static inline void e4m3_over_256(__m256i codes, vf32 *values)
     values[1] = (vf32){_mm256_cvtph_ps(load_16_bytes(halves + 16)), _mm256_cvtph_ps(load_16_bytes(halves + 48))};
 }
 
+/* ---- a code in each lane, and anything above its bits ---- */
+
+static inline __m256 e2m1_of_8(__m256i codes)
+{
+    __m256 magnitude = _mm256_permutevar8x32_ps(_mm256_setr_ps(0, 0.5f, 1, 1.5f, 2, 3, 4, 6), codes);
+
+    return _mm256_or_ps(magnitude,
+                        _mm256_and_ps(_mm256_castsi256_ps(_mm256_slli_epi32(codes, 28)), _mm256_set1_ps(-0.0f)));
+}
+
+static inline vf32 e2m1_of_lanes(vi32 codes)
+{
+    return (vf32){e2m1_of_8(codes.low), e2m1_of_8(codes.high)};
+}
+
+/* f16 numbers below zeros, as f32. */
+static inline vf32 f16_of_lanes(vi32 halves)
+{
+    __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(halves.low, halves.high), 0xd8);
+
+    return (vf32){_mm256_cvtph_ps(_mm256_castsi256_si128(packed)),
+                  _mm256_cvtph_ps(_mm256_extracti128_si256(packed, 1))};
+}
+
+/* As gmm_e4m3_to_f32. As f16 numbers 2^8 times smaller they have the same bits, seven places up. */
+static inline vf32 e4m3_of_lanes(vi32 codes)
+{
+    vi32 magnitude = vi32_and(codes, vi32_all(0x7f));
+    vi32 sign = vi32_and(codes, vi32_all(0x80));
+    vi32 half = {
+        _mm256_or_si256(_mm256_slli_epi32(magnitude.low, 7), _mm256_slli_epi32(sign.low, 8)),
+        _mm256_or_si256(_mm256_slli_epi32(magnitude.high, 7), _mm256_slli_epi32(sign.high, 8)),
+    };
+    vf32 value = vf32_mul(f16_of_lanes(half), vf32_all(256));
+
+    return (vf32){
+        _mm256_or_ps(value.low, _mm256_castsi256_ps(_mm256_cmpeq_epi32(magnitude.low, _mm256_set1_epi32(0x7f)))),
+        _mm256_or_ps(value.high, _mm256_castsi256_ps(_mm256_cmpeq_epi32(magnitude.high, _mm256_set1_epi32(0x7f)))),
+    };
+}
+
 /* ---- scales: eight or 32 at a time, the last ones again where fewer are left; short runs one by one ---- */
 
 static inline int64_t whole_step(int64_t next, int64_t step, int64_t count)

@@ -98,36 +98,18 @@ static __attribute__((noinline)) void group_scales(int variant, const gmm_weight
 #define GROUP_TOGETHER false
 #include "kernels/bodies/dot_grouped_body.h"
 
-#define AFFINE_VARIANTS AFFINE(2) AFFINE(3) AFFINE(4) AFFINE(5) AFFINE(6) AFFINE(8)
-
-static void dot(const gmm_dot *call)
+static inline __attribute__((always_inline)) vf32 column_weights(int bits, vi32 codes, vf32 scales, vf32 biases)
 {
-    switch (call->weights->bits) {
-#define AFFINE(bits)                                                                                                   \
-    case bits:                                                                                                         \
-        dot_variant(call, bits);                                                                                       \
-        break;
-        AFFINE_VARIANTS
-#undef AFFINE
-    }
+    const __m256i mask = _mm256_set1_epi32((1 << bits) - 1);
+
+    return (vf32){
+        _mm256_fmadd_ps(scales.low, _mm256_cvtepi32_ps(_mm256_and_si256(codes.low, mask)), biases.low),
+        _mm256_fmadd_ps(scales.high, _mm256_cvtepi32_ps(_mm256_and_si256(codes.high, mask)), biases.high),
+    };
 }
 
-static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out)
-{
-    switch (weights->bits) {
-#define AFFINE(bits)                                                                                                   \
-    case bits:                                                                                                         \
-        decode_variant(weights, bits, row, begin, count, out);                                                         \
-        break;
-        AFFINE_VARIANTS
-#undef AFFINE
-    }
-}
-
-static const float *arrange(const gmm_weights *weights, const float *x, int64_t k, float *buffer)
-{
-    return weights->bits == 4 ? arrange_variant(mix, x, k, buffer) : x;
-}
+#include "kernels/bodies/class_codes_body.h"
+#include "kernels/bodies/dot_affine_variants_body.h"
 
 extern const gmm_kernel gmm_dot_affine_avx2;
 const gmm_kernel gmm_dot_affine_avx2 = {
@@ -140,4 +122,7 @@ const gmm_kernel gmm_dot_affine_avx2 = {
     .dot = dot,
     .arrange = arrange,
     .decode = decode,
+    .class_bytes = class_bytes,
+    .class_fill = class_fill,
+    .class_decode = class_decode,
 };

@@ -34,6 +34,20 @@ static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64
         vf32_store_first(count - i, out + i, dense_first(count - i, from + i * 2));
 }
 
+static inline __attribute__((always_inline)) vf32 halves_of_lanes(vi32 pairs, bool second)
+{
+    const __m256i upper = _mm256_set1_epi32((int)0xffff0000);
+
+    /* The second of a pair is a bf16 number with 16 bits of the first below: they must go. */
+    if (second)
+        return (vf32){_mm256_castsi256_ps(_mm256_and_si256(pairs.low, upper)),
+                      _mm256_castsi256_ps(_mm256_and_si256(pairs.high, upper))};
+    return (vf32){_mm256_castsi256_ps(_mm256_slli_epi32(pairs.low, 16)),
+                  _mm256_castsi256_ps(_mm256_slli_epi32(pairs.high, 16))};
+}
+
+#include "kernels/bodies/class_halves_body.h"
+
 extern const gmm_kernel gmm_dot_bf16_avx2;
 const gmm_kernel gmm_dot_bf16_avx2 = {
     .name = "dot_bf16_avx2",
@@ -44,4 +58,7 @@ const gmm_kernel gmm_dot_bf16_avx2 = {
     .nr = DOT_NR(0, DOT_MR),
     .dot = dot_dense,
     .decode = decode,
+    .class_bytes = class_bytes,
+    .class_fill = class_fill,
+    .class_decode = class_decode,
 };

@@ -52,6 +52,15 @@ static inline void group_scales(int variant, const gmm_weights *weights, gmm_row
 #define GROUP_TOGETHER false
 #include "kernels/bodies/dot_grouped_body.h"
 
+static inline __attribute__((always_inline)) vf32 column_weights(int variant, vi32 codes, vf32 scales, vf32 biases)
+{
+    (void)variant;
+    (void)biases;
+    return vf32_mul(e2m1_of_lanes(codes), scales);
+}
+
+#include "kernels/bodies/class_codes_body.h"
+
 static void dot(const gmm_dot *call)
 {
     dot_variant(call, 0);
@@ -60,6 +69,16 @@ static void dot(const gmm_dot *call)
 static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out)
 {
     decode_variant(weights, 0, row, begin, count, out);
+}
+
+static void class_fill(const gmm_class_codes *codes)
+{
+    class_fill_variant(codes, 0);
+}
+
+static void class_decode(const gmm_class_codes *codes, int64_t c, float *to)
+{
+    class_decode_variant(codes, 0, c, to);
 }
 
 static const float *arrange(const gmm_weights *weights, const float *x, int64_t k, float *buffer)
@@ -79,4 +98,7 @@ const gmm_kernel gmm_dot_mxfp4_avx2 = {
     .dot = dot,
     .arrange = arrange,
     .decode = decode,
+    .class_bytes = class_bytes,
+    .class_fill = class_fill,
+    .class_decode = class_decode,
 };

@@ -60,6 +60,15 @@ static inline __attribute__((always_inline)) void group_scales(int variant, cons
 #define GROUP_TOGETHER false
 #include "kernels/bodies/dot_grouped_body.h"
 
+static inline __attribute__((always_inline)) vf32 column_weights(int variant, vi32 codes, vf32 scales, vf32 biases)
+{
+    (void)variant;
+    (void)biases;
+    return vf32_mul(e4m3_of_lanes(codes), scales);
+}
+
+#include "kernels/bodies/class_codes_body.h"
+
 static bool all_fit(gmm_row row, int64_t first, int64_t count)
 {
     const uint8_t *codes = (const uint8_t *)row.scales + first;
@@ -95,6 +104,17 @@ static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64
         decode_variant(weights, 1, row, begin, count, out);
 }
 
+/* Variant 1: whole scales, not 2^8 times them. */
+static void class_fill(const gmm_class_codes *codes)
+{
+    class_fill_variant(codes, 1);
+}
+
+static void class_decode(const gmm_class_codes *codes, int64_t c, float *to)
+{
+    class_decode_variant(codes, 1, c, to);
+}
+
 extern const gmm_kernel gmm_dot_mxfp8_avx2;
 const gmm_kernel gmm_dot_mxfp8_avx2 = {
     .name = "dot_mxfp8_avx2",
@@ -105,4 +125,7 @@ const gmm_kernel gmm_dot_mxfp8_avx2 = {
     .nr = DOT_NR(0, DOT_MR),
     .dot = dot,
     .decode = decode,
+    .class_bytes = class_bytes,
+    .class_fill = class_fill,
+    .class_decode = class_decode,
 };

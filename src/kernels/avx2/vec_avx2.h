@@ -135,6 +135,42 @@ static inline void vf32_transpose(vf32 m[16])
     }
 }
 
+/* Sixteen integers of 32 bits. */
+typedef struct {
+    __m256i low, high;
+} vi32;
+
+static inline vi32 vf32_bits(vf32 v)
+{
+    return (vi32){_mm256_castps_si256(v.low), _mm256_castps_si256(v.high)};
+}
+
+static inline vi32 vi32_all(int32_t i)
+{
+    return (vi32){_mm256_set1_epi32(i), _mm256_set1_epi32(i)};
+}
+
+static inline vi32 vi32_and(vi32 a, vi32 b)
+{
+    return (vi32){_mm256_and_si256(a.low, b.low), _mm256_and_si256(a.high, b.high)};
+}
+
+static inline vi32 vi32_or(vi32 a, vi32 b)
+{
+    return (vi32){_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
+}
+
+/* Zeros come in; by 0 to 32 places, those of each lane. */
+static inline vi32 vi32_shift_right(vi32 v, vi32 places)
+{
+    return (vi32){_mm256_srlv_epi32(v.low, places.low), _mm256_srlv_epi32(v.high, places.high)};
+}
+
+static inline vi32 vi32_shift_left(vi32 v, vi32 places)
+{
+    return (vi32){_mm256_sllv_epi32(v.low, places.low), _mm256_sllv_epi32(v.high, places.high)};
+}
+
 /* Eight trees of sixteen lanes each, at v[i * 16]. */
 static inline __m256 trees_8(const float *v)
 {

@@ -99,7 +99,7 @@ static inline void group_scales(int variant, const gmm_weights *weights, gmm_row
 #define GROUP_SIZE(weights) ((weights)->group_size)
 #include "kernels/bodies/dot_grouped_body.h"
 
-static inline __attribute__((always_inline)) vf32 column_weights(int bits, __m512i codes, vf32 scales, vf32 biases)
+static inline __attribute__((always_inline)) vf32 column_weights(int bits, vi32 codes, vf32 scales, vf32 biases)
 {
     vf32 numbers;
 
@@ -114,62 +114,8 @@ static inline __attribute__((always_inline)) vf32 column_weights(int bits, __m51
     return _mm512_fmadd_ps(scales, numbers, biases);
 }
 
-#include "kernels/avx512/class_codes_avx512_body.h"
-
-#define AFFINE_VARIANTS AFFINE(2) AFFINE(3) AFFINE(4) AFFINE(5) AFFINE(6) AFFINE(8)
-
-static void dot(const gmm_dot *call)
-{
-    switch (call->weights->bits) {
-#define AFFINE(bits)                                                                                                   \
-    case bits:                                                                                                         \
-        dot_variant(call, bits);                                                                                       \
-        break;
-        AFFINE_VARIANTS
-#undef AFFINE
-    }
-}
-
-static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out)
-{
-    switch (weights->bits) {
-#define AFFINE(bits)                                                                                                   \
-    case bits:                                                                                                         \
-        decode_variant(weights, bits, row, begin, count, out);                                                         \
-        break;
-        AFFINE_VARIANTS
-#undef AFFINE
-    }
-}
-
-static void class_fill(const gmm_class_codes *codes)
-{
-    switch (codes->weights->bits) {
-#define AFFINE(bits)                                                                                                   \
-    case bits:                                                                                                         \
-        class_fill_variant(codes, bits);                                                                               \
-        break;
-        AFFINE_VARIANTS
-#undef AFFINE
-    }
-}
-
-static void class_decode(const gmm_class_codes *codes, int64_t c, float *to)
-{
-    switch (codes->weights->bits) {
-#define AFFINE(bits)                                                                                                   \
-    case bits:                                                                                                         \
-        class_decode_variant(codes, bits, c, to);                                                                      \
-        break;
-        AFFINE_VARIANTS
-#undef AFFINE
-    }
-}
-
-static const float *arrange(const gmm_weights *weights, const float *x, int64_t k, float *buffer)
-{
-    return weights->bits == 4 ? arrange_variant(mix, x, k, buffer) : x;
-}
+#include "kernels/bodies/class_codes_body.h"
+#include "kernels/bodies/dot_affine_variants_body.h"
 
 extern const gmm_kernel gmm_dot_affine_avx512;
 const gmm_kernel gmm_dot_affine_avx512 = {

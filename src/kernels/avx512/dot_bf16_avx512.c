@@ -36,14 +36,14 @@ static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64
         vf32_store_first(count - i, out + i, dense_first(count - i, from + i * 2));
 }
 
-static inline __attribute__((always_inline)) vf32 halves_of_lanes(__m512i pairs, bool second)
+static inline __attribute__((always_inline)) vf32 halves_of_lanes(vi32 pairs, bool second)
 {
     /* The second of a pair is a bf16 number with 16 bits of the first below: they must go. */
     return _mm512_castsi512_ps(second ? _mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000))
                                       : _mm512_slli_epi32(pairs, 16));
 }
 
-#include "kernels/avx512/class_halves_avx512_body.h"
+#include "kernels/bodies/class_halves_body.h"
 
 extern const gmm_kernel gmm_dot_bf16_avx512;
 const gmm_kernel gmm_dot_bf16_avx512 = {

@@ -36,12 +36,12 @@ static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64
         vf32_store_first(count - i, out + i, dense_first(count - i, from + i * 2));
 }
 
-static inline __attribute__((always_inline)) vf32 halves_of_lanes(__m512i pairs, bool second)
+static inline __attribute__((always_inline)) vf32 halves_of_lanes(vi32 pairs, bool second)
 {
     return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(second ? _mm512_srli_epi32(pairs, 16) : pairs));
 }
 
-#include "kernels/avx512/class_halves_avx512_body.h"
+#include "kernels/bodies/class_halves_body.h"
 
 extern const gmm_kernel gmm_dot_f16_avx512;
 const gmm_kernel gmm_dot_f16_avx512 = {

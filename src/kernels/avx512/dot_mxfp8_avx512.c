@@ -95,7 +95,7 @@ static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64
 }
 
 /* As gmm_e4m3_to_f32, and scaled; anything above the eight bits. */
-static inline __attribute__((always_inline)) vf32 column_weights(int variant, __m512i codes, vf32 scales, vf32 biases)
+static inline __attribute__((always_inline)) vf32 column_weights(int variant, vi32 codes, vf32 scales, vf32 biases)
 {
     __m512i magnitude = _mm512_and_si512(codes, _mm512_set1_epi32(0x7f));
     __mmask16 subnormal = _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(8));
@@ -114,7 +114,7 @@ static inline __attribute__((always_inline)) vf32 column_weights(int variant, __
     return _mm512_mul_ps(_mm512_castsi512_ps(bits), scales);
 }
 
-#include "kernels/avx512/class_codes_avx512_body.h"
+#include "kernels/bodies/class_codes_body.h"
 
 /* Variant 1: whole scales, not 2^8 times them. */
 static void class_fill(const gmm_class_codes *codes)

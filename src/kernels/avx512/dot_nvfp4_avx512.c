@@ -49,14 +49,14 @@ static inline void group_scales(int variant, const gmm_weights *weights, gmm_row
 #define GROUP_SIZE(weights) 16
 #include "kernels/bodies/dot_grouped_body.h"
 
-static inline __attribute__((always_inline)) vf32 column_weights(int variant, __m512i codes, vf32 scales, vf32 biases)
+static inline __attribute__((always_inline)) vf32 column_weights(int variant, vi32 codes, vf32 scales, vf32 biases)
 {
     vf32 weights = _mm512_mul_ps(_mm512_permutexvar_ps(codes, e2m1_table()), scales);
 
     return variant ? _mm512_mul_ps(weights, biases) : weights;
 }
 
-#include "kernels/avx512/class_codes_avx512_body.h"
+#include "kernels/bodies/class_codes_body.h"
 
 static void dot(const gmm_dot *call)
 {

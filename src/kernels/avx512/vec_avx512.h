@@ -98,6 +98,35 @@ static inline void vf32_transpose(vf32 m[16])
         m[i] = t[i];
 }
 
+/* Sixteen integers of 32 bits. */
+typedef __m512i vi32;
+
+static inline vi32 vf32_bits(vf32 v)
+{
+    return _mm512_castps_si512(v);
+}
+
+static inline vi32 vi32_all(int32_t i)
+{
+    return _mm512_set1_epi32(i);
+}
+
+static inline vi32 vi32_or(vi32 a, vi32 b)
+{
+    return _mm512_or_si512(a, b);
+}
+
+/* Zeros come in; by 0 to 32 places, those of each lane. */
+static inline vi32 vi32_shift_right(vi32 v, vi32 places)
+{
+    return _mm512_srlv_epi32(v, places);
+}
+
+static inline vi32 vi32_shift_left(vi32 v, vi32 places)
+{
+    return _mm512_sllv_epi32(v, places);
+}
+
 /* Pairwise sums of the halves (128-bit lanes 0 1 and 2 3) of a, then of b. */
 static inline vf32 halves(vf32 a, vf32 b)
 {

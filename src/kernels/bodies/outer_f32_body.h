@@ -204,36 +204,31 @@ static void outer_f32(const gmm_outer *call)
     }
 }
 
-/* Sixteen elements from k on of each row, transposed. `whole`, a compile-time constant: there are 16 rows, 16 elements
- * and room for 16. */
+/* Sixteen elements from k on of each row, transposed; `whole`, a compile-time constant, says that there are so many. */
 static inline __attribute__((always_inline)) void pack_16(const gmm_pack *call, int64_t k, bool whole)
 {
-    int64_t elements = call->k - k < 16 ? call->k - k : 16;
-    int64_t step = call->classes == 1 ? call->stride : call->class_stride;
+    int64_t elements = call->k - k, step = call->classes == 1 ? call->stride : call->class_stride;
     float *to = call->to + k / call->classes * call->stride;
     vf32 block[16];
 
 #pragma GCC unroll 16
     for (int r = 0; r < 16; r++)
-        block[r] = whole            ? vf32_load(call->from[r] + k)
-                   : r < call->rows ? vf32_load_first(elements, call->from[r] + k)
-                                    : vf32_zero();
+        block[r] = r >= call->rows ? vf32_zero()
+                   : whole         ? vf32_load(call->from[r] + k)
+                                   : vf32_load_first(elements, call->from[r] + k);
     vf32_transpose(block);
 #pragma GCC unroll 16
     for (int c = 0; c < 16; c++)
-        if (whole)
+        if (whole || c < elements)
             vf32_store(to + c * step, block[c]);
-        else if (c < elements)
-            vf32_store_first(call->width, to + c * step, block[c]);
 }
 
 static void pack_f32(const gmm_pack *call)
 {
-    bool whole_rows = call->rows == 16 && call->width == 16;
+    int64_t k = 0;
 
-    for (int64_t k = 0; k < call->k; k += 16)
-        if (whole_rows && call->k - k >= 16)
-            pack_16(call, k, true);
-        else
-            pack_16(call, k, false);
+    for (; k + 16 <= call->k; k += 16)
+        pack_16(call, k, true);
+    if (k < call->k)
+        pack_16(call, k, false);
 }

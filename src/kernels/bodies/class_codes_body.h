@@ -1,8 +1,8 @@
-/* class_codes_avx512_body.h - panels of codes: words transposed so that lanes lie along N, decoded a class at a time.
+/* class_codes_body.h - panels of codes: words transposed so that lanes lie along N, decoded a class at a time.
  * SPDX-License-Identifier: MIT
  *
  * Include after dot_grouped_body.h, whose parameters serve here too. Another parameter:
- *   column_weights  vf32 column_weights(int variant, __m512i codes, vf32 scales, vf32 biases): one code of each column,
+ *   column_weights  vf32 column_weights(int variant, vi32 codes, vf32 scales, vf32 biases): one code of each column,
  *                   and anything above its bits.
  * A panel is two halves of 16 columns: words, then scales, then biases; each [..][16] with a lane a column. A run of 32
  * codes is `bits` words, and a class wants the same one or two of each run: the first words of all runs come first,
@@ -74,15 +74,15 @@ static inline __attribute__((always_inline)) void class_fill_variant(const gmm_c
     for (int half = 0; half < 2; half++) {
         float *panel = (float *)(void *)codes->panel + half * layout.end;
         for (int64_t w = 0; w < words; w += 16) {
-            __mmask16 mask = first_16(words - w);
+            int64_t count = words - w < 16 ? words - w : 16;
             vf32 rows[16];
             float block[16 * 16];
 #pragma GCC unroll 16
             for (int c = 0; c < 16; c++)
-                rows[c] =
-                    _mm512_maskz_loadu_ps(mask, (const char *)code_row(codes, half * 16 + c).codes + (first + w) * 4);
+                rows[c] = vf32_load_first(
+                    count, (const void *)((const char *)code_row(codes, half * 16 + c).codes + (first + w) * 4));
             transpose_to(rows, block);
-            for (int64_t i = w; i < words && i < w + 16; i++)
+            for (int64_t i = w; i < w + count; i++)
                 vf32_store(panel + (i % bits * runs + i / bits) * 16, vf32_load(block + (i - w) * 16));
         }
         fill_scales(codes, variant, half * 16, panel + layout.scales, panel + layout.biases);
@@ -93,7 +93,7 @@ static inline __attribute__((always_inline)) void class_fill_variant(const gmm_c
 typedef struct {
     const float *words;
     int64_t next; /* floats to the words that follow these in their runs */
-    __m512i shift, rest;
+    vi32 shift, rest;
 } code_place;
 
 static inline code_place place_of(const float *panel, int64_t bits, int64_t runs, int64_t element)
@@ -103,20 +103,19 @@ static inline code_place place_of(const float *panel, int64_t bits, int64_t runs
     return (code_place){
         .words = panel + bit / 32 * runs * 16,
         .next = runs * 16,
-        .shift = _mm512_set1_epi32((int)(bit % 32)),
-        .rest = _mm512_set1_epi32((int)(32 - bit % 32)),
+        .shift = vi32_all((int32_t)(bit % 32)),
+        .rest = vi32_all((int32_t)(32 - bit % 32)),
     };
 }
 
 /* The code of run number `run`, and anything above its bits. */
-static inline __m512i codes_at(const code_place *place, int64_t run, bool straddles)
+static inline vi32 codes_at(const code_place *place, int64_t run, bool straddles)
 {
     const float *words = place->words + run * 16;
-    __m512i codes = _mm512_srlv_epi32(_mm512_castps_si512(vf32_load(words)), place->shift);
+    vi32 codes = vi32_shift_right(vf32_bits(vf32_load(words)), place->shift);
 
     if (straddles)
-        codes =
-            _mm512_or_si512(codes, _mm512_sllv_epi32(_mm512_castps_si512(vf32_load(words + place->next)), place->rest));
+        codes = vi32_or(codes, vi32_shift_left(vf32_bits(vf32_load(words + place->next)), place->rest));
     return codes;
 }
 
@@ -136,14 +135,17 @@ static inline __attribute__((always_inline)) void decode_half(const gmm_class_co
     half_layout layout = lay_out_half(codes->k, bits, size);
     const float *scales = panel + layout.scales, *biases = panel + layout.biases;
     code_place low = place_of(panel, bits, runs, c), high = place_of(panel, bits, runs, c + 16);
-    int64_t group_step = size < 32 ? 2 * 16 : 16, second = size < 32 ? 16 : 0, left = runs_of_group;
+    int64_t group_step = size < 32 ? 2 * 16 : 16, left = runs_of_group;
 
     for (int64_t run = 0; run < whole_runs; run++, to += 2 * GMM_PANEL) {
-        __m512i first_codes = codes_at(&low, run, low_straddles);
-        __m512i second_codes = codes_at(&high, run, high_straddles);
-        vf32_store(to, column_weights(variant, first_codes, vf32_load(scales), vf32_load(biases)));
-        vf32_store(to + GMM_PANEL,
-                   column_weights(variant, second_codes, vf32_load(scales + second), vf32_load(biases + second)));
+        vf32 scale = vf32_load(scales), bias = vf32_load(biases);
+        vf32 weights = column_weights(variant, codes_at(&low, run, low_straddles), scale, bias);
+        if (size < 32) {
+            scale = vf32_load(scales + 16);
+            bias = vf32_load(biases + 16);
+        }
+        vf32_store(to + GMM_PANEL, column_weights(variant, codes_at(&high, run, high_straddles), scale, bias));
+        vf32_store(to, weights);
         if (--left == 0) {
             scales += group_step;
             biases += group_step;

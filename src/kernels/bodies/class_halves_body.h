@@ -1,11 +1,12 @@
-/* class_halves_avx512_body.h - panels of f16 or bf16 weights: pairs transposed so that lanes lie along N, a class at a
- * time. SPDX-License-Identifier: MIT
+/* class_halves_body.h - panels of f16 or bf16 weights: pairs transposed so that lanes lie along N, a class at a time.
+ * SPDX-License-Identifier: MIT
  *
  * Include after a definition of
- *   vf32 halves_of_lanes(__m512i pairs, bool second);
+ *   vf32 halves_of_lanes(vi32 pairs, bool second);
  *       The first (in the low bits) or second element of a pair in each lane; a compile-time constant.
  * A panel is two halves of 16 columns, each [8 pairs of 16 elements][k / 16][16 columns]: a class reads one run of it.
  */
+#include <string.h>
 
 static int64_t class_bytes(const gmm_weights *weights, int64_t k)
 {
@@ -22,13 +23,15 @@ static void class_fill(const gmm_class_codes *codes)
         float *panel = (float *)(void *)codes->panel + half * 8 * runs * 16;
         for (int64_t run = 0; run < runs; run += 2) {
             int64_t left = codes->k - run * 16;
-            __mmask32 mask = left < 32 ? (__mmask32)((UINT64_C(1) << left) - 1) : 0xffffffff;
             vf32 rows[16];
 #pragma GCC unroll 16
             for (int c = 0; c < 16; c++) {
                 int64_t column = half * 16 + c < codes->columns ? half * 16 + c : codes->columns - 1;
                 const char *from = (const char *)gmm_row_at(&codes->w, column).codes + (codes->begin + run * 16) * 2;
-                rows[c] = _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, from));
+                uint16_t last[32] = {0};
+                if (left < 32)
+                    from = memcpy(last, from, (size_t)left * 2);
+                rows[c] = vf32_load((const void *)from);
             }
             vf32_transpose(rows);
 #pragma GCC unroll 16
@@ -43,7 +46,7 @@ static inline __attribute__((always_inline)) void decode_halves(const float *pai
                                                                 float *to)
 {
     for (int64_t run = 0; run < runs; run++)
-        vf32_store(to + run * GMM_PANEL, halves_of_lanes(_mm512_castps_si512(vf32_load(pairs + run * 16)), second));
+        vf32_store(to + run * GMM_PANEL, halves_of_lanes(vf32_bits(vf32_load(pairs + run * 16)), second));
 }
 
 static void class_decode(const gmm_class_codes *codes, int64_t c, float *to)
