@@ -67,14 +67,6 @@ static inline __m256i nibbles(__m256i codes)
     return _mm256_and_si256(_mm256_srlv_epi64(codes, _mm256_setr_epi64x(0, 0, 4, 4)), _mm256_set1_epi8(15));
 }
 
-/* 32 codes in the order of K. */
-static inline __m256i nibbles_in_order(const uint8_t *codes)
-{
-    __m256i words = _mm256_cvtepu8_epi16(load_16_bytes(codes));
-
-    return _mm256_and_si256(_mm256_or_si256(words, _mm256_slli_epi16(words, 4)), _mm256_set1_epi8(15));
-}
-
 static inline void thirty_two_4_bit_mixed(byte_tables tables, const uint8_t *codes, vf32 *values)
 {
     __m256i of = nibbles(twice(load_16_bytes(codes)));

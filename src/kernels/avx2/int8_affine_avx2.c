@@ -46,9 +46,7 @@ static inline __attribute__((always_inline)) __m256i codes_of_bits(int bits, con
 /* Those of eight bits less 128. */
 static inline __attribute__((always_inline)) __m256i codes_32(int bits, const uint8_t *from)
 {
-    return bits == 8   ? _mm256_xor_si256(load_32_bytes(from), _mm256_set1_epi8(-128))
-           : bits == 4 ? nibbles_in_order(from)
-                       : codes_of_bits(bits, from);
+    return bits == 8 ? _mm256_xor_si256(load_32_bytes(from), _mm256_set1_epi8(-128)) : codes_of_bits(bits, from);
 }
 
 static inline __m256i from_nibbles(__m256i nibbles)

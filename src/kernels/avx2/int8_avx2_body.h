@@ -3,7 +3,7 @@
  *
  * Include after kernels/avx2/codes_avx2.h and kernels/int8.h. Parameters, where bits is a constant at every call:
  *   __m256i codes_32(int bits, const uint8_t *from);
- *       32 codes in bytes, in the order of K. Reads nothing else.
+ *       32 codes of other sizes than four bits in bytes, in the order of K. Reads nothing else.
  *   __m256i from_nibbles(__m256i nibbles);
  *       The codes of these, if they have four bits.
  *   void group_scales(const gmm_weights *weights, gmm_row row, int64_t first, int64_t count, float *scales,
@@ -19,9 +19,10 @@
  * their signs: 2 * 128 * 127 is below 2^15. */
 
 enum {
-    INT8_MR = 4,       /* rows whose sums stay in registers: eight of them, two of weights and their magnitudes, x */
-    INT8_COLUMNS = 8,  /* of the dot body: lanes of the final sums */
-    INT8_GROUPS = 128, /* whose terms are kept until all columns have theirs */
+    INT8_MR = 4,      /* rows whose sums stay in registers: eight of them, two of weights and their magnitudes, x */
+    INT8_COLUMNS = 8, /* of the dot body: lanes of the final sums */
+    INT8_GROUPS = 64, /* whose terms are kept until all columns have theirs */
+    INT8_BLOCK = 64,  /* elements: 32 bytes of four-bit codes */
     INT8_STEP = 4 * GMM_PANEL, /* bytes of a panel's codes: four elements of each column */
     INT8_AHEAD = 2048,         /* bytes: how far the dot body fetches ahead, at least */
 };
@@ -130,17 +131,108 @@ static void pack(const gmm_int8_row *from, int64_t rows, const gmm_weights *weig
     }
 }
 
-/* ---- few rows: lanes along K, then along groups, then along columns ---- */
+/* ---- few rows: lanes along K, then along groups, then along columns ----
+ *
+ * Of a block of four-bit codes the lower halves of bytes are the even ones, the upper halves the odd ones, and x is put
+ * in that order; other codes are widened to bytes in the order of K. */
 
-/* 32 codes, which lie packed or, `turned`, in bytes. */
-static inline __attribute__((always_inline)) __m256i codes_at(int bits, bool turned, const uint8_t *codes, int64_t i)
+/* x block after block; zeros from `count` to `end`, which is whole blocks. */
+static void turn_x(const int8_t *x, int64_t count, int64_t end, int8_t *to)
 {
-    return turned ? load_32_bytes(codes + i) : codes_32(bits, codes + i * bits / 8);
+    const __m256i even_odd = twice(_mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
+    int8_t last[INT8_BLOCK] = {0};
+
+    memset(to + count, 0, (size_t)(end - count));
+    for (int64_t i = 0; i < count; i += INT8_BLOCK) {
+        const int8_t *from = count - i < INT8_BLOCK ? memcpy(last, x + i, (size_t)(count - i)) : x + i;
+        __m256i low = _mm256_shuffle_epi8(load_32_bytes(from), even_odd);
+        __m256i high = _mm256_shuffle_epi8(load_32_bytes(from + 32), even_odd);
+        _mm256_storeu_si256((__m256i *)(void *)(to + i),
+                            _mm256_permute4x64_epi64(_mm256_unpacklo_epi64(low, high), 0xd8));
+        _mm256_storeu_si256((__m256i *)(void *)(to + i + 32),
+                            _mm256_permute4x64_epi64(_mm256_unpackhi_epi64(low, high), 0xd8));
+    }
 }
 
-/* The integer sums of up to eight groups of at least 32, one a lane. */
-static inline __attribute__((always_inline)) __m256i sums_of_8(int bits, int size, bool turned, int64_t groups,
-                                                               const uint8_t *codes, const int8_t *x)
+static inline void split_block(const uint8_t *from, __m256i *codes)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+    __m256i all = load_32_bytes(from);
+
+    codes[0] = from_nibbles(_mm256_and_si256(all, low));
+    codes[1] = from_nibbles(_mm256_and_si256(_mm256_srli_epi16(all, 4), low));
+}
+
+/* Codes as the sums want them, for rows to share. */
+static inline __attribute__((always_inline)) void turn_codes(int bits, const uint8_t *codes, int64_t count, uint8_t *to)
+{
+    for (int64_t i = 0; i < count; i += bits == 4 ? INT8_BLOCK : 32) {
+        __m256i parts[2];
+        if (bits == 4)
+            split_block(codes + i / 2, parts);
+        else
+            parts[0] = codes_32(bits, codes + i * bits / 8);
+        _mm256_storeu_si256((__m256i *)(void *)(to + i), parts[0]);
+        if (bits == 4)
+            _mm256_storeu_si256((__m256i *)(void *)(to + i + 32), parts[1]);
+    }
+}
+
+/* As _mm256_hadd_epi32, which takes twice as long. */
+static inline __m256i add_pairs(__m256i a, __m256i b)
+{
+    __m256 c = _mm256_castsi256_ps(a), d = _mm256_castsi256_ps(b);
+
+    return _mm256_add_epi32(_mm256_castps_si256(_mm256_shuffle_ps(c, d, 0x88)),
+                            _mm256_castps_si256(_mm256_shuffle_ps(c, d, 0xdd)));
+}
+
+/* Lane g: the sum of v[g]. */
+static inline __m256i sums_of_lanes(const __m256i v[8])
+{
+    __m256i low = add_pairs(add_pairs(v[0], v[1]), add_pairs(v[2], v[3]));
+    __m256i high = add_pairs(add_pairs(v[4], v[5]), add_pairs(v[6], v[7]));
+
+    return _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31));
+}
+
+/* The integer sums of eight groups of four-bit codes, one a lane. A vector is a group, or two, or four. Codes lie
+ * packed or, `turned`, as turn_codes() puts them. */
+static inline __attribute__((always_inline)) __m256i sums_of_nibbles(int size, bool turned, const uint8_t *codes,
+                                                                     const int8_t *x)
+{
+    const int vectors = size < INT8_BLOCK ? size / 8 : 8, blocks = size < INT8_BLOCK ? 1 : size / INT8_BLOCK;
+    __m256i v[8];
+
+#pragma GCC unroll 8
+    for (int n = 0; n < vectors; n++) {
+        __m256i sums = _mm256_setzero_si256();
+#pragma GCC unroll 2
+        for (int i = n * blocks * INT8_BLOCK; i < (n + 1) * blocks * INT8_BLOCK; i += INT8_BLOCK) {
+            __m256i parts[2];
+            if (turned) {
+                parts[0] = load_32_bytes(codes + i);
+                parts[1] = load_32_bytes(codes + i + 32);
+            } else {
+                split_block(codes + i / 2, parts);
+            }
+            /* At most 8 products in 16 bits: of 24 * 127 each. */
+            sums = _mm256_add_epi16(sums, _mm256_add_epi16(products(4, parts[0], load_32_bytes(x + i)),
+                                                           products(4, parts[1], load_32_bytes(x + i + 32))));
+        }
+        v[n] = in_32_bits(sums);
+    }
+    if (size == 16)
+        return _mm256_permutevar8x32_epi32(add_pairs(v[0], v[1]), _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7));
+    if (size == 32)
+        return _mm256_permutevar8x32_epi32(add_pairs(add_pairs(v[0], v[1]), add_pairs(v[2], v[3])),
+                                           _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    return sums_of_lanes(v);
+}
+
+/* Likewise of codes of other sizes. */
+static inline __attribute__((always_inline)) __m256i sums_of_bytes(int bits, int size, bool turned, int64_t groups,
+                                                                   const uint8_t *codes, const int8_t *x)
 {
     const int blocks = size / 32, adds = sums_in_16_bits(bits) < blocks ? sums_in_16_bits(bits) : blocks;
     __m256i v[8];
@@ -151,51 +243,36 @@ static inline __attribute__((always_inline)) __m256i sums_of_8(int bits, int siz
         for (int b = 0; b < blocks; b += adds) {
             __m256i sums = _mm256_setzero_si256();
 #pragma GCC unroll 4
-            for (int i = b; i < b + adds; i++)
-                sums = _mm256_add_epi16(sums, products(bits, codes_at(bits, turned, codes, g * size + i * 32),
-                                                       load_32_bytes(x + g * size + i * 32)));
+            for (int i = b; i < b + adds; i++) {
+                int64_t at = g * size + i * 32;
+                __m256i block = turned ? load_32_bytes(codes + at) : codes_32(bits, codes + at * bits / 8);
+                sums = _mm256_add_epi16(sums, products(bits, block, load_32_bytes(x + at)));
+            }
             v[g] = _mm256_add_epi32(v[g], in_32_bits(sums));
         }
     }
     for (int64_t g = groups; g < 8; g++)
         v[g] = _mm256_setzero_si256();
-    __m256i low = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
-    __m256i high = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
-    return _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31));
+    return sums_of_lanes(v);
 }
 
-/* Likewise of groups of 16, which have four bits each: two to a vector. */
-static inline __attribute__((always_inline)) __m256i sums_of_8_halves(int64_t groups, const uint8_t *codes,
-                                                                      const int8_t *x)
+static inline __attribute__((always_inline)) __m256i sums_of_8(int bits, int size, bool turned, int64_t groups,
+                                                               const uint8_t *codes, const int8_t *x)
 {
-    __m256i v[4];
-
-    for (int64_t g = 0; g < 8; g += 2, codes += 16, x += 32) {
-        v[g / 2] = _mm256_setzero_si256();
-        if (groups - g >= 2) {
-            v[g / 2] = in_32_bits(products(4, codes_32(4, codes), load_32_bytes(x)));
-        } else if (groups - g == 1) {
-            uint8_t last_codes[16] = {0};
-            int8_t last_x[32] = {0};
-            memcpy(last_codes, codes, 8);
-            memcpy(last_x, x, 16);
-            v[g / 2] = in_32_bits(products(4, codes_32(4, last_codes), load_32_bytes(last_x)));
-        }
-    }
-    __m256i sums = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
-    return _mm256_permutevar8x32_epi32(sums, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    return bits == 4 ? sums_of_nibbles(size, turned, codes, x) : sums_of_bytes(bits, size, turned, groups, codes, x);
 }
 
-/* Terms of `count` groups of one column from group `first` on, those of row r at terms[r]. */
-static inline __attribute__((always_inline)) void column_terms(const gmm_int8_dot *call, int bits, int size,
-                                                               int64_t column, int64_t first, int64_t count,
+/* Terms of `count` groups of one column from group `first` on, those of row r at terms[r]. x: rows from there on. Two
+ * or more rows, which `several`, a constant, says, share what codes are turned to. */
+static inline __attribute__((always_inline)) void column_terms(const gmm_int8_dot *call, const int8_t *const *x,
+                                                               int bits, int size, bool several, int64_t column,
+                                                               int64_t first, int64_t count,
                                                                float (*terms)[INT8_COLUMNS][INT8_GROUPS], int64_t at)
 {
     gmm_row row = gmm_row_at(&call->w, column);
     const uint8_t *codes = (const uint8_t *)row.codes + first * size * bits / 8;
+    const int64_t row_count = several ? call->rows : 1;
     float scales[INT8_GROUPS], biases[INT8_GROUPS];
-    uint8_t turned[8 * 128];
-    bool turn = size > 16 && call->rows > 1; /* rows share what codes are turned to */
     /* Rows lie one after the other, mostly: a few KB ahead is the next one, or the one after that. */
     int64_t row_bytes = call->k * bits / 8, rows = 1 + INT8_AHEAD / row_bytes;
     uintptr_t ahead = (uintptr_t)codes + (uintptr_t)(rows * call->w.code_bytes);
@@ -203,16 +280,21 @@ static inline __attribute__((always_inline)) void column_terms(const gmm_int8_do
     group_scales(call->weights, row, first, count, scales, biases);
     for (int64_t g = 0; g < count; g += 8, codes += size * bits) {
         int64_t groups = count - g < 8 ? count - g : 8;
+        const uint8_t *from = codes;
+        uint8_t last[8 * 128 / 2], turned[8 * 128];
         for (int64_t line = 0; line < size * bits; line += 64)
             __builtin_prefetch((const void *)(ahead + (uintptr_t)line));
         ahead += (uintptr_t)(size * bits);
-        for (int64_t i = 0; turn && i < groups * size; i += 32)
-            _mm256_storeu_si256((__m256i *)(void *)(turned + i), codes_32(bits, codes + i * bits / 8));
-        for (int64_t r = 0; r < call->rows; r++) {
-            const int8_t *x = call->x[r].codes + (first + g) * size;
-            __m256i sums = size == 16 ? sums_of_8_halves(groups, codes, x)
-                           : turn     ? sums_of_8(bits, size, true, groups, turned, x)
-                                      : sums_of_8(bits, size, false, groups, codes, x);
+        if (bits == 4 && groups < 8) { /* x is zeros there */
+            memset(last, 0, sizeof last);
+            from = memcpy(last, codes, (size_t)(groups * size / 2));
+        }
+        if (several) {
+            turn_codes(bits, from, bits == 4 ? 8 * size : groups * size, turned);
+            from = turned;
+        }
+        for (int64_t r = 0; r < row_count; r++) {
+            __m256i sums = sums_of_8(bits, size, several, groups, from, x[r] + g * size);
             __m256 x_sums = _mm256_maskload_ps(call->x[r].sums + first + g, first_lanes(groups));
             _mm256_storeu_ps(terms[r][at] + g,
                              group_terms(bits, sums, x_sums, _mm256_loadu_ps(scales + g),
@@ -239,26 +321,58 @@ static inline __m256 add_terms(__m256 sum, float (*terms)[INT8_GROUPS], int64_t 
     return sum;
 }
 
-static inline __attribute__((always_inline)) void dot_variant(const gmm_int8_dot *call, int bits, int size)
+/* Rows of x from `begin` on, in the order of the codes: in `turned`, with zeros up to `end`, unless they lie that way.
+ */
+static inline void x_in_order(const gmm_int8_dot *call, int bits, int64_t begin, int64_t count, int64_t end,
+                              int8_t (*turned)[INT8_GROUPS * 128], const int8_t **x)
 {
-    const int64_t groups = call->k / size;
-    float terms[GMM_INT8_MOST_DOT_ROWS][INT8_COLUMNS][INT8_GROUPS];
+    for (int64_t r = 0; r < call->rows; r++) {
+        x[r] = call->x[r].codes + begin;
+        if (bits == 4) {
+            turn_x(x[r], count, end, turned[r]);
+            x[r] = turned[r];
+        }
+    }
+}
 
-    for (int64_t column = 0; column < call->columns; column += INT8_COLUMNS) {
-        int64_t columns = call->columns - column < INT8_COLUMNS ? call->columns - column : INT8_COLUMNS;
-        __m256 sums[GMM_INT8_MOST_DOT_ROWS];
-        for (int64_t r = 0; r < call->rows; r++)
-            sums[r] = _mm256_setzero_ps();
+static inline __attribute__((always_inline)) void dot_rows(const gmm_int8_dot *call, int bits, int size, bool several)
+{
+    const int64_t rows = several ? call->rows : 1, groups = call->k / size;
+    float terms[GMM_INT8_MOST_DOT_ROWS][INT8_COLUMNS][INT8_GROUPS];
+    int8_t turned[GMM_INT8_MOST_DOT_ROWS][INT8_GROUPS * 128];
+
+    for (int64_t panel = 0; panel < call->columns; panel += GMM_PANEL) {
+        int64_t end = panel + GMM_PANEL < call->columns ? panel + GMM_PANEL : call->columns;
+        __m256 sums[GMM_PANEL / INT8_COLUMNS][GMM_INT8_MOST_DOT_ROWS];
+        for (int i = 0; i < GMM_PANEL / INT8_COLUMNS; i++)
+            for (int64_t r = 0; r < rows; r++)
+                sums[i][r] = _mm256_setzero_ps();
         for (int64_t first = 0; first < groups; first += INT8_GROUPS) {
             int64_t count = groups - first < INT8_GROUPS ? groups - first : INT8_GROUPS;
-            for (int64_t c = 0; c < columns; c++)
-                column_terms(call, bits, size, column + c, first, count, terms, c);
-            for (int64_t r = 0; r < call->rows; r++)
-                sums[r] = add_terms(sums[r], terms[r], columns, count, call->x[r].scales + first);
+            const int8_t *x[GMM_INT8_MOST_DOT_ROWS];
+            x_in_order(call, bits, first * size, count * size, (count + 7) / 8 * 8 * size, turned, x);
+            for (int64_t column = panel; column < end; column += INT8_COLUMNS) {
+                int64_t columns = end - column < INT8_COLUMNS ? end - column : INT8_COLUMNS;
+                __m256 *of = sums[(column - panel) / INT8_COLUMNS];
+                for (int64_t c = 0; c < columns; c++)
+                    column_terms(call, x, bits, size, several, column + c, first, count, terms, c);
+                for (int64_t r = 0; r < rows; r++)
+                    of[r] = add_terms(of[r], terms[r], columns, count, call->x[r].scales + first);
+            }
         }
-        for (int64_t r = 0; r < call->rows; r++)
-            _mm256_maskstore_ps(call->out + r * call->out_stride + column, first_lanes(columns), sums[r]);
+        for (int64_t column = panel; column < end; column += INT8_COLUMNS)
+            for (int64_t r = 0; r < rows; r++)
+                _mm256_maskstore_ps(call->out + r * call->out_stride + column, first_lanes(end - column),
+                                    sums[(column - panel) / INT8_COLUMNS][r]);
     }
+}
+
+static inline __attribute__((always_inline)) void dot_variant(const gmm_int8_dot *call, int bits, int size)
+{
+    if (call->rows == 1)
+        dot_rows(call, bits, size, false);
+    else
+        dot_rows(call, bits, size, true);
 }
 
 /* ---- many rows: lanes along N, four elements of K in each ---- */
