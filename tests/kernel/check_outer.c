@@ -23,7 +23,16 @@ void check_outer_cut(gmm_random *random, int64_t k, int64_t step, int64_t ends[4
     }
 }
 
-/* Fail unless elements [begin, begin + k) of `rows` rows (zeros up to `width`) lie in `to` class after class. */
+/* Fail unless `gap` elements from `at` on are still NaN, which packed operands are before they are packed. */
+static void check_gap(const float *at, int64_t gap)
+{
+    for (int64_t i = 0; i < gap; i++)
+        if (at[i] == at[i])
+            check_fail("pack writes between the classes");
+}
+
+/* Fail unless elements [begin, begin + k) of `rows` rows (zeros up to `width`) lie in `to` class after class, with
+ * nothing written between them but what the last one of a class lacks to GMM_MAX_MR floats. */
 static void check_packed(const float *to, int64_t classes, int64_t begin, int64_t k, const float *const *from,
                          int64_t rows, int64_t width, int64_t stride, int64_t class_stride)
 {
@@ -35,6 +44,8 @@ static void check_packed(const float *to, int64_t classes, int64_t begin, int64_
                 if (!check_same(to[c * class_stride + i * stride + r], want))
                     check_fail("element %lld of row %lld is packed wrong", (long long)(i * classes + c), (long long)r);
             }
+        int64_t over = length > 0 && width < GMM_MAX_MR ? GMM_MAX_MR - width : 0;
+        check_gap(to + c * class_stride + length * stride + over, class_stride - length * stride - over);
     }
 }
 

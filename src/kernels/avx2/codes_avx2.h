@@ -23,6 +23,11 @@ static inline __m256i load_32_bytes(const void *from)
     return _mm256_loadu_si256((const __m256i *)from);
 }
 
+static inline void store_32_bytes(void *to, __m256i bytes)
+{
+    _mm256_storeu_si256((__m256i *)to, bytes);
+}
+
 static inline __m256 eight_bf16(__m128i halves)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));

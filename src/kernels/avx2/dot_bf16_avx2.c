@@ -36,14 +36,9 @@ static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64
 
 static inline __attribute__((always_inline)) vf32 halves_of_lanes(vi32 pairs, bool second)
 {
-    const __m256i upper = _mm256_set1_epi32((int)0xffff0000);
+    vf32 low = evens_and_odds(pairs.low), high = evens_and_odds(pairs.high);
 
-    /* The second of a pair is a bf16 number with 16 bits of the first below: they must go. */
-    if (second)
-        return (vf32){_mm256_castsi256_ps(_mm256_and_si256(pairs.low, upper)),
-                      _mm256_castsi256_ps(_mm256_and_si256(pairs.high, upper))};
-    return (vf32){_mm256_castsi256_ps(_mm256_slli_epi32(pairs.low, 16)),
-                  _mm256_castsi256_ps(_mm256_slli_epi32(pairs.high, 16))};
+    return second ? (vf32){low.high, high.high} : (vf32){low.low, high.low};
 }
 
 #include "kernels/bodies/class_halves_body.h"

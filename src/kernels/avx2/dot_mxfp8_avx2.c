@@ -84,36 +84,7 @@ static bool all_fit(gmm_row row, int64_t first, int64_t count)
     return fit && _mm256_testz_si256(beyond, beyond);
 }
 
-static void dot(const gmm_dot *call)
-{
-    bool fit = true;
-
-    for (int64_t c = 0; c < call->columns; c++)
-        fit &= all_fit(gmm_row_at(&call->w, c), 0, call->k / 32);
-    if (fit)
-        dot_variant(call, 0);
-    else
-        dot_variant(call, 1);
-}
-
-static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out)
-{
-    if (all_fit(row, begin / 32, count / 32))
-        decode_variant(weights, 0, row, begin, count, out);
-    else
-        decode_variant(weights, 1, row, begin, count, out);
-}
-
-/* Variant 1: whole scales, not 2^8 times them. */
-static void class_fill(const gmm_class_codes *codes)
-{
-    class_fill_variant(codes, 1);
-}
-
-static void class_decode(const gmm_class_codes *codes, int64_t c, float *to)
-{
-    class_decode_variant(codes, 1, c, to);
-}
+#include "kernels/bodies/dot_mxfp8_variants_body.h"
 
 extern const gmm_kernel gmm_dot_mxfp8_avx2;
 const gmm_kernel gmm_dot_mxfp8_avx2 = {

@@ -60,6 +60,15 @@ static inline __attribute__((always_inline)) __m256 group_terms(int bits, __m256
     return INT8_BIASES ? _mm256_fmadd_ps(biases, x_sums, _mm256_mul_ps(scales, exact)) : _mm256_mul_ps(scales, exact);
 }
 
+/* Of four-bit codes those in the lower halves of bytes, and those in the upper. */
+static inline void split(__m256i both, __m256i *codes)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+
+    codes[0] = from_nibbles(_mm256_and_si256(both, low));
+    codes[1] = from_nibbles(_mm256_and_si256(_mm256_srli_epi16(both, 4), low));
+}
+
 /* ---- activations ---- */
 
 static inline uint32_t largest_magnitude(const float *from, int64_t size)
@@ -147,38 +156,25 @@ static void turn_x(const int8_t *x, int64_t count, int64_t end, int8_t *to)
         const int8_t *from = count - i < INT8_BLOCK ? memcpy(last, x + i, (size_t)(count - i)) : x + i;
         __m256i low = _mm256_shuffle_epi8(load_32_bytes(from), even_odd);
         __m256i high = _mm256_shuffle_epi8(load_32_bytes(from + 32), even_odd);
-        _mm256_storeu_si256((__m256i *)(void *)(to + i),
-                            _mm256_permute4x64_epi64(_mm256_unpacklo_epi64(low, high), 0xd8));
-        _mm256_storeu_si256((__m256i *)(void *)(to + i + 32),
-                            _mm256_permute4x64_epi64(_mm256_unpackhi_epi64(low, high), 0xd8));
+        store_32_bytes(to + i, _mm256_permute4x64_epi64(_mm256_unpacklo_epi64(low, high), 0xd8));
+        store_32_bytes(to + i + 32, _mm256_permute4x64_epi64(_mm256_unpackhi_epi64(low, high), 0xd8));
     }
-}
-
-static inline void split_block(const uint8_t *from, __m256i *codes)
-{
-    const __m256i low = _mm256_set1_epi8(15);
-    __m256i all = load_32_bytes(from);
-
-    codes[0] = from_nibbles(_mm256_and_si256(all, low));
-    codes[1] = from_nibbles(_mm256_and_si256(_mm256_srli_epi16(all, 4), low));
 }
 
 /* Codes as the sums want them, for rows to share. */
 static inline __attribute__((always_inline)) void turn_codes(int bits, const uint8_t *codes, int64_t count, uint8_t *to)
 {
-    for (int64_t i = 0; i < count; i += bits == 4 ? INT8_BLOCK : 32) {
+    for (int64_t i = 0; i < count && bits == 4; i += INT8_BLOCK) {
         __m256i parts[2];
-        if (bits == 4)
-            split_block(codes + i / 2, parts);
-        else
-            parts[0] = codes_32(bits, codes + i * bits / 8);
-        _mm256_storeu_si256((__m256i *)(void *)(to + i), parts[0]);
-        if (bits == 4)
-            _mm256_storeu_si256((__m256i *)(void *)(to + i + 32), parts[1]);
+        split(load_32_bytes(codes + i / 2), parts);
+        store_32_bytes(to + i, parts[0]);
+        store_32_bytes(to + i + 32, parts[1]);
     }
+    for (int64_t i = 0; i < count && bits != 4; i += 32)
+        store_32_bytes(to + i, codes_32(bits, codes + i * bits / 8));
 }
 
-/* As _mm256_hadd_epi32, which takes twice as long. */
+/* As _mm256_hadd_epi32, of which Zen 3 begins one in two cycles. */
 static inline __m256i add_pairs(__m256i a, __m256i b)
 {
     __m256 c = _mm256_castsi256_ps(a), d = _mm256_castsi256_ps(b);
@@ -214,7 +210,7 @@ static inline __attribute__((always_inline)) __m256i sums_of_nibbles(int size, b
                 parts[0] = load_32_bytes(codes + i);
                 parts[1] = load_32_bytes(codes + i + 32);
             } else {
-                split_block(codes + i / 2, parts);
+                split(load_32_bytes(codes + i / 2), parts);
             }
             /* At most 8 products in 16 bits: of 24 * 127 each. */
             sums = _mm256_add_epi16(sums, _mm256_add_epi16(products(4, parts[0], load_32_bytes(x + i)),
@@ -381,7 +377,6 @@ static inline __attribute__((always_inline)) void dot_variant(const gmm_int8_dot
  * elements, the even ones and the odd ones. `bytes` of each column are read. */
 static inline void fill_nibbles(const uint8_t *const *from, int64_t at, int64_t bytes, uint8_t *to)
 {
-    const __m256i low = _mm256_set1_epi8(15);
     uint8_t padded[32] = {0};
     __m256 lanes[8];
 
@@ -393,10 +388,10 @@ static inline void fill_nibbles(const uint8_t *const *from, int64_t at, int64_t 
     }
     transpose_8(lanes);
     for (int i = 0; i * 4 < bytes; i++) {
-        __m256i both = _mm256_castps_si256(lanes[i]);
-        __m256i even = _mm256_and_si256(both, low), odd = _mm256_and_si256(_mm256_srli_epi32(both, 4), low);
-        _mm256_store_si256((__m256i *)(void *)(to + 2 * i * INT8_STEP), from_nibbles(even));
-        _mm256_store_si256((__m256i *)(void *)(to + (2 * i + 1) * INT8_STEP), from_nibbles(odd));
+        __m256i parts[2];
+        split(_mm256_castps_si256(lanes[i]), parts);
+        store_32_bytes(to + 2 * i * INT8_STEP, parts[0]);
+        store_32_bytes(to + (2 * i + 1) * INT8_STEP, parts[1]);
     }
 }
 

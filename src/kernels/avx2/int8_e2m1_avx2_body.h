@@ -2,8 +2,7 @@
  * SPDX-License-Identifier: MIT
  *
  * Include after kernels/avx2/codes_avx2.h and kernels/int8.h. Parameters: group_scales, and
- *   E2M1_GROUP  the size of a group.
- *   E2M1_DOT_ROWS  rows that are faster without a panel. */
+ *   E2M1_GROUP  the size of a group. */
 
 /* Twice the values, and 12. */
 static inline __m256i from_nibbles(__m256i nibbles)
@@ -51,4 +50,4 @@ static void outer(const gmm_int8_outer *call)
 }
 
 static const gmm_int8 int8_sums = {
-    .quantize = quantize, .pack = pack, .dot = dot, .fill = fill, .outer = outer, .dot_rows = E2M1_DOT_ROWS};
+    .quantize = quantize, .pack = pack, .dot = dot, .fill = fill, .outer = outer, .dot_rows = GMM_INT8_MOST_DOT_ROWS};

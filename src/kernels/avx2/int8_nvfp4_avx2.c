@@ -15,7 +15,6 @@ static inline void group_scales(const gmm_weights *weights, gmm_row row, int64_t
 }
 
 #define E2M1_GROUP 16
-#define E2M1_DOT_ROWS GMM_INT8_MOST_DOT_ROWS
 #include "kernels/avx2/int8_e2m1_avx2_body.h"
 
 extern const gmm_kernel gmm_int8_nvfp4_avx2;

@@ -74,26 +74,6 @@ static bool all_fit(gmm_row row, int64_t first, int64_t count)
     return beyond == 0;
 }
 
-static void dot(const gmm_dot *call)
-{
-    bool fit = true;
-
-    for (int64_t c = 0; c < call->columns; c++)
-        fit &= all_fit(gmm_row_at(&call->w, c), 0, call->k / 32);
-    if (fit)
-        dot_variant(call, 0);
-    else
-        dot_variant(call, 1);
-}
-
-static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out)
-{
-    if (all_fit(row, begin / 32, count / 32))
-        decode_variant(weights, 0, row, begin, count, out);
-    else
-        decode_variant(weights, 1, row, begin, count, out);
-}
-
 /* As gmm_e4m3_to_f32, and scaled; anything above the eight bits. */
 static inline __attribute__((always_inline)) vf32 column_weights(int variant, vi32 codes, vf32 scales, vf32 biases)
 {
@@ -115,17 +95,7 @@ static inline __attribute__((always_inline)) vf32 column_weights(int variant, vi
 }
 
 #include "kernels/bodies/class_codes_body.h"
-
-/* Variant 1: whole scales, not 2^8 times them. */
-static void class_fill(const gmm_class_codes *codes)
-{
-    class_fill_variant(codes, 1);
-}
-
-static void class_decode(const gmm_class_codes *codes, int64_t c, float *to)
-{
-    class_decode_variant(codes, 1, c, to);
-}
+#include "kernels/bodies/dot_mxfp8_variants_body.h"
 
 extern const gmm_kernel gmm_dot_mxfp8_avx512;
 const gmm_kernel gmm_dot_mxfp8_avx512 = {

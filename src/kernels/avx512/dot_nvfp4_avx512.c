@@ -57,38 +57,7 @@ static inline __attribute__((always_inline)) vf32 column_weights(int variant, vi
 }
 
 #include "kernels/bodies/class_codes_body.h"
-
-static void dot(const gmm_dot *call)
-{
-    if (call->weights->global == 1.0f)
-        dot_variant(call, 0);
-    else
-        dot_variant(call, 1);
-}
-
-static void decode(const gmm_weights *weights, gmm_row row, int64_t begin, int64_t count, float *out)
-{
-    decode_variant(weights, 1, row, begin, count, out);
-}
-
-static void class_fill(const gmm_class_codes *codes)
-{
-    class_fill_variant(codes, 1);
-}
-
-static void class_decode(const gmm_class_codes *codes, int64_t c, float *to)
-{
-    if (codes->weights->global == 1.0f)
-        class_decode_variant(codes, 0, c, to);
-    else
-        class_decode_variant(codes, 1, c, to);
-}
-
-static const float *arrange(const gmm_weights *weights, const float *x, int64_t k, float *buffer)
-{
-    (void)weights;
-    return arrange_variant(mix, x, k, buffer);
-}
+#include "kernels/bodies/dot_nvfp4_variants_body.h"
 
 extern const gmm_kernel gmm_dot_nvfp4_avx512;
 const gmm_kernel gmm_dot_nvfp4_avx512 = {

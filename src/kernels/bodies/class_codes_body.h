@@ -138,6 +138,7 @@ static inline __attribute__((always_inline)) void decode_half(const gmm_class_co
     int64_t group_step = size < 32 ? 2 * 16 : 16, left = runs_of_group;
 
     for (int64_t run = 0; run < whole_runs; run++, to += 2 * GMM_PANEL) {
+        /* All is loaded before anything is stored: compilers cannot know that `to` is elsewhere. */
         vf32 scale = vf32_load(scales), bias = vf32_load(biases);
         vf32 weights = column_weights(variant, codes_at(&low, run, low_straddles), scale, bias);
         if (size < 32) {

@@ -28,9 +28,11 @@ static void class_fill(const gmm_class_codes *codes)
             for (int c = 0; c < 16; c++) {
                 int64_t column = half * 16 + c < codes->columns ? half * 16 + c : codes->columns - 1;
                 const char *from = (const char *)gmm_row_at(&codes->w, column).codes + (codes->begin + run * 16) * 2;
-                uint16_t last[32] = {0};
-                if (left < 32)
+                uint16_t last[32];
+                if (left < 32) {
+                    memset(last, 0, sizeof last);
                     from = memcpy(last, from, (size_t)left * 2);
+                }
                 rows[c] = vf32_load((const void *)from);
             }
             vf32_transpose(rows);

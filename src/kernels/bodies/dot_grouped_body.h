@@ -71,9 +71,8 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
 #pragma GCC unroll 2
                         for (int v = 0; v < GROUP_STEP / 16; v++)
                             sum[r][c] = vf32_fma(vf32_load(x[r] + k + v * 16), weight[c][v], sum[r][c]);
-                    /* Else gcc mixes the columns, keeps x for all of them, and spills the sums; with codes of 8 bits
-                     * there are registers enough, and mixed is faster. */
-                    if (!GROUP_TOGETHER && c + 1 < nr && group_bits(variant) < 8)
+                    /* Else gcc mixes the columns, keeps x for all of them, and spills the sums. */
+                    if (!GROUP_TOGETHER && c + 1 < nr)
                         __asm__ volatile("" ::: "memory");
                 }
 #pragma GCC unroll 8

@@ -3,6 +3,7 @@
  *
  * Include after a body that has dot_variant(call, bits, group_size) and fill_variant(panel, bits), which want
  * constants. */
+#include "kernels/bodies/affine_bits.h"
 
 static inline __attribute__((always_inline)) void dot_bits(const gmm_int8_dot *call, int bits)
 {
@@ -18,28 +19,12 @@ static inline __attribute__((always_inline)) void dot_bits(const gmm_int8_dot *c
     }
 }
 
-#define AFFINE_VARIANTS AFFINE(2) AFFINE(3) AFFINE(4) AFFINE(5) AFFINE(6) AFFINE(8)
-
 static void dot(const gmm_int8_dot *call)
 {
-    switch (call->weights->bits) {
-#define AFFINE(bits)                                                                                                   \
-    case bits:                                                                                                         \
-        dot_bits(call, bits);                                                                                          \
-        break;
-        AFFINE_VARIANTS
-#undef AFFINE
-    }
+    AFFINE_BITS(call->weights->bits, dot_bits(call, bits))
 }
 
 static void fill(const gmm_int8_panel *panel)
 {
-    switch (panel->weights->bits) {
-#define AFFINE(bits)                                                                                                   \
-    case bits:                                                                                                         \
-        fill_variant(panel, bits);                                                                                     \
-        break;
-        AFFINE_VARIANTS
-#undef AFFINE
-    }
+    AFFINE_BITS(panel->weights->bits, fill_variant(panel, bits))
 }
