@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #if defined(__x86_64__)
 KERNEL(gmm_tile_bf16_amxbf16)
+KERNEL(gmm_tile_mxfp8_amxbf16)
 KERNEL(gmm_tile_bf16_avx512bf16)
 KERNEL(gmm_tile_mxfp4_avx512bf16)
 KERNEL(gmm_tile_mxfp8_avx512bf16)

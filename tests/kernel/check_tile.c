@@ -209,8 +209,25 @@ static void prepare(problem *p)
     gmm_guarded_seal(&p->prepared);
 }
 
+/* Scales of a byte, powers of two, that take products with numbers near 2^`shift` to where they overflow, or are
+ * flushed. A kernel may scale by them before it adds up or after, if that is the same. */
+static void scale_to_limits(const problem *p, gmm_random *random, int64_t column, int64_t shift)
+{
+    uint8_t *scales = (uint8_t *)(uintptr_t)check_rows_at(&p->scales, column);
+    int64_t limit = gmm_random_chance(random, 50) ? gmm_random_between(random, -126, -86) : 119,
+            middle = 127 + limit - shift;
+
+    for (int64_t g = 0; g < p->k / p->weights.group_size; g++) {
+        int64_t code = middle + gmm_random_between(random, -1, 1) * gmm_random_between(random, 0, 9);
+        scales[g] = (uint8_t)(code < 0 ? 0 : code > 254 ? 254 : code);
+    }
+}
+
 static void make_problem(problem *p, gmm_random *random, check_values values)
 {
+    bool has_powers = p->weights.format->quantized && !p->weights.format->has_biases && p->weights.group_size == 32;
+    bool limits = has_powers && values == CHECK_WILD && gmm_random_chance(random, 50);
+    int64_t shift = gmm_random_between(random, -130, 120);
     gmm_guard_side side = gmm_random_chance(random, 50) ? GMM_GUARD_AFTER : GMM_GUARD_BEFORE;
     char text[128];
 
@@ -229,10 +246,14 @@ static void make_problem(problem *p, gmm_random *random, check_values values)
                        .scales = check_rows_at(&p->scales, c),
                        .biases = check_rows_at(&p->biases, c)};
         check_weights_fill(random, &p->weights, values, p->k, row);
+        if (limits)
+            scale_to_limits(p, random, c, shift);
         p->weights.format->decode(&p->weights, row, 0, p->k, p->w + c * p->k);
     }
     p->x = check_floats(&p->x_memory, p->rows * p->k);
-    check_floats_fill(random, values, p->rows * p->k, p->x);
+    check_floats_fill(random, limits ? CHECK_TAME : values, p->rows * p->k, p->x);
+    for (int64_t i = 0; i < p->rows * p->k && limits; i++)
+        p->x[i] = ldexpf(p->x[i], (int)shift);
     for (int64_t i = 0; i < p->rows * p->k && p->parts < 3; i++)
         p->x[i] =
             p->parts == 1 ? gmm_bf16_to_f32(gmm_bf16_from_f32(p->x[i])) : gmm_f16_to_f32(gmm_f16_from_f32(p->x[i]));
@@ -394,7 +415,7 @@ void check_tile_lengths(void **state)
         p.k = i < SHORT ? i + 1 : long_ones[i - SHORT];
         p.k = in_groups(&p.weights, i < SHORT ? p.k % 40 + 1 : p.k / 16, p.k);
         p.parts = (int32_t)gmm_random_between(&random, 1, kernel->tile->most_parts);
-        p.rows = gmm_random_between(&random, 1, p.k > 200 ? 4 : 20);
+        p.rows = gmm_random_chance(&random, 30) ? 1 : gmm_random_between(&random, 1, p.k > 200 ? 4 : 20);
         p.columns = gmm_random_between(&random, 1, p.k > 200 ? 40 : MOST_COLUMNS);
         make_problem(&p, &random, gmm_random_chance(&random, 50) ? CHECK_WILD : CHECK_TAME);
         check_all(kernel, &p, &random);

@@ -23,6 +23,9 @@ static inline void tile_registers_shape_for(int rows, int columns, int depth_byt
         shape.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? depth_bytes : 4 * columns);
         shape.rows[i] = (uint8_t)(i < 6 ? rows : depth_bytes / 4);
     }
+    /* gcc 12 takes the instruction for one that reads eight bytes, and may leave out or put off what sets the others.
+     */
+    __asm__ volatile("" : : "r"(&shape) : "memory");
     _tile_loadconfig(&shape);
 }
 

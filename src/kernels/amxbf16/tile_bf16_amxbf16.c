@@ -1,29 +1,13 @@
 /* tile_bf16_amxbf16.c - tile sums of bf16 weights with tdpbf16ps.
  * SPDX-License-Identifier: MIT
  *
- * A panel is 32 columns: two tiles of 16. A single tile of lhs is multiplied with them where they lie. For more, a
- * chunk of K of the panel is copied into the first-level cache first: rows that are a power of two of bytes apart would
- * drive one another out. While the first tile of lhs is multiplied with a chunk the next one is copied, a block after
- * each block of products, so that the vector ports and the tile unit work side by side. */
-#include "cpu/cpu.h"
-#include "kernels/amx/tile_registers.h"
-#include "kernels/avx512bf16/tile_avx512bf16.h"
+ * A single tile of lhs is multiplied with weights where they lie. For more, chunks are copied first: rows that are a
+ * power of two of bytes apart would drive one another out of the first-level cache. */
+#include "kernels/amxbf16/tile_amxbf16_body.h"
 
 enum {
-    TILE_BYTES = 1024,
-    CHUNK = 128, /* elements of K that are copied at once */
-    CHUNK_BLOCKS = CHUNK / GMM_TILE_BLOCK,
-    CHUNK_BYTES = 2 * CHUNK_BLOCKS * TILE_BYTES,
     FETCH_AHEAD = 512 /* bytes */
 };
-
-/* Two tiles of a block are CHUNK_BLOCKS tiles apart. */
-static inline char *tile_at(char *panel, int half, int block)
-{
-    return panel + (half * CHUNK_BLOCKS + block) * TILE_BYTES;
-}
-
-/* ---- weights ---- */
 
 /* Fetch a line of each row, FETCH_AHEAD bytes from the block in hand, or of the row that takes its place in the next
  * panel. Addresses and not pointers, as they may leave the array. */
@@ -38,7 +22,6 @@ static inline void fetch(const gmm_tile_call *call, const chunk *at, int block)
         __builtin_prefetch((const void *)line, 0, 2);
 }
 
-/* Columns that are missing keep what the panel held: nobody reads their sums. */
 static inline void copy_rows(const gmm_tile_call *call, const chunk *at, int block, char *panel)
 {
     const int64_t k = at->k + block * GMM_TILE_BLOCK, left = call->k - k;
@@ -68,7 +51,8 @@ static inline void transpose_classes(const gmm_tile_call *call, const chunk *at,
     }
 }
 
-static inline void fill_block(const gmm_tile_call *call, const chunk *at, int block, char *panel)
+/* A part is a block. */
+static inline void fill(const gmm_tile_call *call, const chunk *at, int block, char *panel)
 {
     if (at->k + block * GMM_TILE_BLOCK >= call->k)
         return;
@@ -78,90 +62,13 @@ static inline void fill_block(const gmm_tile_call *call, const chunk *at, int bl
         copy_rows(call, at, block, panel);
 }
 
-/* ---- sums ---- */
-
-/* Sums of a panel and a tile of lhs: [2][16 columns of the panel][width]. */
-static inline int64_t sums_of_tile(int64_t width)
-{
-    return 2 * GMM_TILE * width;
-}
-
-static int64_t scratch_bytes(int64_t tiles)
-{
-    return 2 * CHUNK_BYTES + tiles * sums_of_tile(GMM_TILE) * (int64_t)sizeof(float);
-}
-
-/* Where a call is: the chunk in hand, and the one that is copied meanwhile. */
-typedef struct {
-    chunk here, next;
-    char *panel, *next_panel;
-    float *sums; /* [tiles] */
-} stage;
-
-/* A block of the panel by one tile of lhs: adds to tile registers `first` and `last`, which must be constants. */
-#define ADD_BLOCK(first, last, x, width)                                                                               \
-    _tile_loadd(6, x, 4 * (width));                                                                                    \
-    _tile_dpbf16ps(first, 4, 6);                                                                                       \
-    _tile_dpbf16ps(last, 5, 6);
-
-#define LOAD_SUMS(first, last, from, width)                                                                            \
-    _tile_loadd(first, from, 4 * (width));                                                                             \
-    _tile_loadd(last, (from) + GMM_TILE * (width), 4 * (width));
-
-#define STORE_SUMS(first, last, to, width)                                                                             \
-    _tile_stored(first, to, 4 * (width));                                                                              \
-    _tile_stored(last, (to) + GMM_TILE * (width), 4 * (width));
-
-/* The chunk by one tile of lhs, or two. Sums go on from what they are, unless it is the first of a panel; they stay in
- * registers if there are no other tiles. */
-static inline __attribute__((always_inline)) void chunk_by_tiles(const gmm_tile_call *call, const stage *at,
-                                                                 int64_t tile, int tiles, bool alone)
-{
-    const gmm_tile_rows *x = call->x;
-    const int64_t width = x->width, block_bytes = gmm_tile_block_bytes(x), tile_bytes = gmm_tile_bytes(x);
-    const char *first = x->pairs + tile * tile_bytes + at->here.k / GMM_TILE_BLOCK * block_bytes;
-    const char *second = first + tile_bytes;
-    float *sums = at->sums + tile * sums_of_tile(width), *more_sums = sums + sums_of_tile(width);
-    int64_t blocks = gmm_tile_blocks(at->here.count);
-
-    if (at->here.k == 0) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    } else if (!alone) {
-        LOAD_SUMS(0, 1, sums, width)
-        if (tiles == 2) {
-            LOAD_SUMS(2, 3, more_sums, width)
-        }
-    }
-#pragma GCC unroll 4
-    for (int block = 0; block < CHUNK_BLOCKS; block++) {
-        if (tile == 0 && at->next.columns > 0)
-            fill_block(call, &at->next, block, at->next_panel);
-        if (block >= blocks)
-            continue;
-        _tile_loadd(4, tile_at(at->panel, 0, block), 64);
-        _tile_loadd(5, tile_at(at->panel, 1, block), 64);
-        ADD_BLOCK(0, 1, first + block * block_bytes, width)
-        if (tiles == 2) {
-            ADD_BLOCK(2, 3, second + block * block_bytes, width)
-        }
-    }
-    if (!alone || at->here.k + at->here.count == call->k) {
-        STORE_SUMS(0, 1, sums, width)
-        if (tiles == 2) {
-            STORE_SUMS(2, 3, more_sums, width)
-        }
-    }
-}
-
 /* A whole panel by a single tile of lhs. */
-static inline void panel_in_place(const gmm_tile_call *call, int64_t column, float *sums)
+static inline void panel_in_place(const gmm_tile_call *call, int64_t column)
 {
     const gmm_tile_rows *x = call->x;
     const int64_t width = x->width, block_bytes = gmm_tile_block_bytes(x), stride = call->w.code_bytes;
     const char *w = gmm_row_at(&call->w, column).codes, *pairs = x->pairs;
+    float *sums = sums_at(call);
     chunk at = chunk_at(call, column, 0, CHUNK);
 
     _tile_zero(0);
@@ -170,88 +77,25 @@ static inline void panel_in_place(const gmm_tile_call *call, int64_t column, flo
         fetch(call, &at, 0);
         _tile_loadd(4, w, stride);
         _tile_loadd(5, w + GMM_TILE * stride, stride);
-        ADD_BLOCK(0, 1, pairs, width)
+        _tile_loadd(6, pairs, 4 * width);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 5, 6);
     }
-    STORE_SUMS(0, 1, sums, width)
-}
-
-#undef ADD_BLOCK
-#undef LOAD_SUMS
-#undef STORE_SUMS
-
-static void chunk_by_all(const gmm_tile_call *call, const stage *at, int64_t tiles)
-{
-    if (tiles == 1) {
-        chunk_by_tiles(call, at, 0, 1, true);
-        return;
-    }
-    for (int64_t tile = 0; tile < tiles; tile += 2) {
-        if (tiles - tile > 1)
-            chunk_by_tiles(call, at, tile, 2, tiles == 2);
-        else
-            chunk_by_tiles(call, at, tile, 1, false);
-    }
-}
-
-/* The sums of a panel, transposed, those of an element's parts added, the smallest first. */
-static void store(const gmm_tile_call *call, const chunk *at, const float *sums)
-{
-    const gmm_tile_rows *x = call->x;
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i by_column = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(x->width));
-
-    for (int64_t row = 0; row < call->rows; row += x->rows)
-        for (int64_t column = 0; column < GMM_PANEL; column += GMM_TILE, sums += GMM_TILE * x->width) {
-            int64_t rows = call->rows - row < x->rows ? call->rows - row : x->rows;
-            float *to = call->out + row * call->out_stride + at->column + column;
-            vf32 parts[GMM_TILE];
-            if (column >= at->columns)
-                continue;
-            if (x->width == GMM_TILE) {
-                for (int64_t i = 0; i < GMM_TILE; i++)
-                    parts[i] = vf32_load(sums + i * GMM_TILE);
-                vf32_transpose(parts);
-            } else {
-                for (int64_t i = 0; i < rows * x->parts; i++)
-                    parts[i] = _mm512_i32gather_ps(by_column, sums + i, 4);
-            }
-            for (int64_t r = 0; r < rows; r++, to += call->out_stride) {
-                vf32 sum = parts[(r + 1) * x->parts - 1];
-                for (int64_t part = x->parts - 2; part >= 0; part--)
-                    sum = vf32_add(sum, parts[r * x->parts + part]);
-                _mm512_mask_storeu_ps(to, first_16(at->columns - column), sum);
-            }
-        }
+    _tile_stored(0, sums, 4 * width);
+    _tile_stored(1, sums + GMM_TILE * width, 4 * width);
+    store(call, &at, sums);
 }
 
 static void multiply(const gmm_tile_call *call)
 {
-    const int64_t tiles = gmm_tile_count(call->rows, call->x->rows);
-    const bool in_place = tiles == 1 && !call->prepared && call->k % GMM_TILE_BLOCK == 0;
-    stage at = {
-        .here = chunk_at(call, 0, 0, CHUNK),
-        .panel = call->scratch,
-        .next_panel = call->scratch + CHUNK_BYTES,
-        .sums = (float *)(void *)(call->scratch + 2 * CHUNK_BYTES),
-    };
+    const bool in_place =
+        gmm_tile_count(call->rows, call->x->rows) == 1 && !call->prepared && call->k % GMM_TILE_BLOCK == 0;
+    int64_t column = 0;
 
     tile_registers_shape(call->x->width);
-    for (; in_place && at.here.columns == GMM_PANEL; at.here = chunk_at(call, at.here.column + GMM_PANEL, 0, CHUNK)) {
-        panel_in_place(call, at.here.column, at.sums);
-        store(call, &at.here, at.sums);
-    }
-    for (int block = 0; block < CHUNK_BLOCKS && at.here.columns > 0; block++)
-        fill_block(call, &at.here, block, at.panel);
-    while (at.here.columns > 0) {
-        char *panel = at.panel;
-        at.next = chunk_after(call, &at.here, CHUNK);
-        chunk_by_all(call, &at, tiles);
-        if (at.here.k + at.here.count == call->k)
-            store(call, &at.here, at.sums);
-        at.here = at.next;
-        at.panel = at.next_panel;
-        at.next_panel = panel;
-    }
+    for (; in_place && call->columns - column >= GMM_PANEL; column += GMM_PANEL)
+        panel_in_place(call, column);
+    multiply_from(call, column);
     _tile_release();
 }
 
