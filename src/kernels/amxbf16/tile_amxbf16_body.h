@@ -13,13 +13,22 @@ enum {
     TILE_BYTES = 1024,
     CHUNK = 128, /* elements of K that are filled in at once */
     CHUNK_BLOCKS = CHUNK / GMM_TILE_BLOCK,
-    CHUNK_BYTES = 2 * CHUNK_BLOCKS * TILE_BYTES
+    CHUNK_BYTES = 2 * CHUNK_BLOCKS * TILE_BYTES,
+    FETCH_AHEAD = 512 /* bytes of a row */
 };
 
 /* Two tiles of a block are CHUNK_BLOCKS tiles apart. */
 static inline char *tile_at(char *panel, int half, int block)
 {
     return panel + (half * CHUNK_BLOCKS + block) * TILE_BYTES;
+}
+
+/* How far from byte `from` of a row of so many bytes those are that are fetched: FETCH_AHEAD, or where the row ends
+ * before, as much of the row that takes its place in the next panel. What is fetched so is an address and not a
+ * pointer, as it may leave the array. */
+static inline uintptr_t fetch_distance(const gmm_tile_call *call, int64_t from, int64_t row_bytes)
+{
+    return (uintptr_t)(FETCH_AHEAD + (from + FETCH_AHEAD < row_bytes ? 0 : GMM_PANEL * call->w.code_bytes - row_bytes));
 }
 
 /* Brings a part of a chunk into the first-level cache, one of CHUNK_BLOCKS: rows of a panel as bf16 numbers, 64 bytes
@@ -40,6 +49,7 @@ static int64_t scratch_bytes(int64_t tiles)
     return 2 * CHUNK_BYTES + tiles * sums_of_tile(GMM_TILE) * (int64_t)sizeof(float);
 }
 
+/* Of all tiles. */
 static float *sums_at(const gmm_tile_call *call)
 {
     return (float *)(void *)(call->scratch + 2 * CHUNK_BYTES);
@@ -49,7 +59,6 @@ static float *sums_at(const gmm_tile_call *call)
 typedef struct {
     chunk here, next;
     char *panel, *next_panel;
-    float *sums; /* [tiles] */
 } stage;
 
 /* A block of the panel by one tile of lhs: adds to tile registers `first` and `last`, which must be constants. */
@@ -75,7 +84,7 @@ static inline __attribute__((always_inline)) void chunk_by_tiles(const gmm_tile_
     const int64_t width = x->width, block_bytes = gmm_tile_block_bytes(x), tile_bytes = gmm_tile_bytes(x);
     const char *first = x->pairs + tile * tile_bytes + at->here.k / GMM_TILE_BLOCK * block_bytes;
     const char *second = first + tile_bytes;
-    float *sums = at->sums + tile * sums_of_tile(width), *more_sums = sums + sums_of_tile(width);
+    float *sums = sums_at(call) + tile * sums_of_tile(width), *more_sums = sums + sums_of_tile(width);
     int64_t blocks = gmm_tile_blocks(at->here.count);
 
     if (at->here.k == 0) {
@@ -131,8 +140,9 @@ static void chunk_by_all(const gmm_tile_call *call, const stage *at, int64_t til
 }
 
 /* The sums of a panel, transposed, those of an element's parts added, the smallest first. */
-static void store(const gmm_tile_call *call, const chunk *at, const float *sums)
+static void store(const gmm_tile_call *call, const chunk *at)
 {
+    const float *sums = sums_at(call);
     const gmm_tile_rows *x = call->x;
     const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const __m512i by_column = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(x->width));
@@ -169,7 +179,6 @@ static inline void multiply_from(const gmm_tile_call *call, int64_t column)
         .here = chunk_at(call, column, 0, CHUNK),
         .panel = call->scratch,
         .next_panel = call->scratch + CHUNK_BYTES,
-        .sums = sums_at(call),
     };
 
     for (int part = 0; part < CHUNK_BLOCKS && at.here.columns > 0; part++)
@@ -179,7 +188,7 @@ static inline void multiply_from(const gmm_tile_call *call, int64_t column)
         at.next = chunk_after(call, &at.here, CHUNK);
         chunk_by_all(call, &at, tiles);
         if (at.here.k + at.here.count == call->k)
-            store(call, &at.here, at.sums);
+            store(call, &at.here);
         at.here = at.next;
         at.panel = at.next_panel;
         at.next_panel = panel;

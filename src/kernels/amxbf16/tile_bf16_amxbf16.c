@@ -5,19 +5,13 @@
  * power of two of bytes apart would drive one another out of the first-level cache. */
 #include "kernels/amxbf16/tile_amxbf16_body.h"
 
-enum {
-    FETCH_AHEAD = 512 /* bytes */
-};
-
-/* Fetch a line of each row, FETCH_AHEAD bytes from the block in hand, or of the row that takes its place in the next
- * panel. Addresses and not pointers, as they may leave the array. */
+/* A line of each row, ahead of the block in hand. */
 static inline void fetch(const gmm_tile_call *call, const chunk *at, int block)
 {
-    const int64_t from = 2 * (at->k + block * GMM_TILE_BLOCK) + FETCH_AHEAD;
-    uintptr_t line = (uintptr_t)gmm_row_at(&call->w, at->column).codes + (uintptr_t)from;
+    const int64_t from = 2 * (at->k + block * GMM_TILE_BLOCK);
+    uintptr_t line =
+        (uintptr_t)gmm_row_at(&call->w, at->column).codes + (uintptr_t)from + fetch_distance(call, from, 2 * call->k);
 
-    if (from >= 2 * call->k)
-        line += (uintptr_t)(GMM_PANEL * call->w.code_bytes - 2 * call->k);
     for (int64_t c = 0; c < GMM_PANEL; c++, line += (uintptr_t)call->w.code_bytes)
         __builtin_prefetch((const void *)line, 0, 2);
 }
@@ -83,7 +77,7 @@ static inline void panel_in_place(const gmm_tile_call *call, int64_t column)
     }
     _tile_stored(0, sums, 4 * width);
     _tile_stored(1, sums + GMM_TILE * width, 4 * width);
-    store(call, &at, sums);
+    store(call, &at);
 }
 
 static void multiply(const gmm_tile_call *call)

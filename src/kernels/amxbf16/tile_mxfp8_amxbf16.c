@@ -7,8 +7,7 @@
 
 enum {
     GROUP = 32,
-    PART_ROWS = GMM_PANEL / CHUNK_BLOCKS,
-    FETCH_AHEAD = 512 /* bytes of a row */
+    PART_ROWS = GMM_PANEL / CHUNK_BLOCKS
 };
 
 /* ---- scales ---- */
@@ -27,33 +26,27 @@ static const uint32_t exponents[256] = {EXPONENTS_64(0), EXPONENTS_64(64), EXPON
 
 /* ---- codes ---- */
 
-/* Block `block` of 64 codes, each in the upper byte of a word, zeros below: in order, or those of even places before
- * the others. */
-static inline __m512i upper_bytes(__m512i codes, int block, bool in_order)
+/* A block of any numbers. */
+static inline void decode_block(const uint8_t *codes, uint8_t scale, char *to)
+{
+    const vf32 by = vf32_all(gmm_e8m0_to_f32(scale)), missing = vf32_all(256);
+    vf32 values[2];
+
+    e4m3_over_256(_mm256_loadu_si256((const __m256i *)(const void *)codes), values);
+    for (int i = 0; i < 2; i++)
+        values[i] = _mm512_mul_ps(_mm512_mul_ps(values[i], missing), by);
+    _mm512_store_si512(to, upper_halves(values[0], values[1]));
+}
+
+/* Block `block` of 64 codes, each in the upper byte of a word, zeros below. */
+static inline __m512i upper_bytes(__m512i codes, int block)
 {
     const __m512i order = _mm512_setr_epi32(0x01000000, 0x03000200, 0x05000400, 0x07000600, 0x09000800, 0x0b000a00,
                                             0x0d000c00, 0x0f000e00, 0x11001000, 0x13001200, 0x15001400, 0x17001600,
                                             0x19001800, 0x1b001a00, 0x1d001c00, 0x1f001e00);
-    const __m512i evens = _mm512_setr_epi32(0x02000000, 0x06000400, 0x0a000800, 0x0e000c00, 0x12001000, 0x16001400,
-                                            0x1a001800, 0x1e001c00, 0x03000100, 0x07000500, 0x0b000900, 0x0f000d00,
-                                            0x13001100, 0x17001500, 0x1b001900, 0x1f001d00);
 
-    return _mm512_maskz_permutexvar_epi8(
-        0xaaaaaaaaaaaaaaaa, _mm512_add_epi8(in_order ? order : evens, _mm512_set1_epi8((char)(32 * block))), codes);
-}
-
-/* A block of any numbers. Those of even places are widened in the lower half of a vector, the others in the upper one:
- * their upper halves then only have to be put side by side. */
-static inline void decode_block(const uint8_t *codes, uint8_t scale, char *to)
-{
-    const __m512i all = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)codes));
-    const vf32 by = vf32_all(gmm_e8m0_to_f32(scale)), missing = vf32_all(256);
-    vf32 values[2];
-
-    e4m3_words_over_256(_mm512_srai_epi16(upper_bytes(all, 0, false), 8), values);
-    const __m512i evens = _mm512_castps_si512(_mm512_mul_ps(_mm512_mul_ps(values[0], missing), by));
-    const __m512i odds = _mm512_castps_si512(_mm512_mul_ps(_mm512_mul_ps(values[1], missing), by));
-    _mm512_store_si512(to, _mm512_mask_mov_epi16(_mm512_srli_epi32(evens, 16), 0xaaaaaaaa, odds));
+    return _mm512_maskz_permutexvar_epi8(0xaaaaaaaaaaaaaaaa,
+                                         _mm512_add_epi8(order, _mm512_set1_epi8((char)(32 * block))), codes);
 }
 
 /* Codes of zero, of subnormal numbers or NaN. */
@@ -74,7 +67,7 @@ static inline bool decode_chunk(const uint8_t *codes, const uint8_t *scales, cha
 
 #pragma GCC unroll 4
     for (int block = 0; block < CHUNK_BLOCKS; block++) {
-        const __m512i words = _mm512_and_si512(_mm512_srai_epi16(upper_bytes(lines[block / 2], block % 2, true), 4),
+        const __m512i words = _mm512_and_si512(_mm512_srai_epi16(upper_bytes(lines[block / 2], block % 2), 4),
                                                _mm512_set1_epi16((short)0x87ff));
         _mm512_store_si512(to + block * TILE_BYTES,
                            _mm512_add_epi16(words, _mm512_set1_epi32((int)exponents[scales[block]])));
@@ -84,18 +77,9 @@ static inline bool decode_chunk(const uint8_t *codes, const uint8_t *scales, cha
 
 /* ---- panels ---- */
 
-/* How far the codes are that are fetched: FETCH_AHEAD bytes, or if the row ends before, as much of the row that takes
- * its place in the next panel. */
-static inline intptr_t fetch_distance(const gmm_tile_call *call, int64_t from)
+static inline void fetch(const uint8_t *from, uintptr_t distance)
 {
-    return (intptr_t)(from + FETCH_AHEAD < call->k ? FETCH_AHEAD
-                                                   : GMM_PANEL * call->w.code_bytes - call->k + FETCH_AHEAD);
-}
-
-/* A line, by an address and not a pointer, as it may leave the array. */
-static inline void fetch(const uint8_t *from, intptr_t distance)
-{
-    __builtin_prefetch((const void *)((uintptr_t)from + (uintptr_t)distance), 0, 2);
+    __builtin_prefetch((const void *)((uintptr_t)from + distance), 0, 2);
 }
 
 /* A part is some rows. Not inlined: there are not registers enough for both loops. */
@@ -105,7 +89,7 @@ static __attribute__((noinline)) void fill(const gmm_tile_call *call, const chun
     const gmm_row row = gmm_row_at(&call->w, at->column + first);
     const uint8_t *codes = (const uint8_t *)row.codes + at->k, *scales = (const uint8_t *)row.scales + at->k / GROUP;
     const int64_t stride = call->w.code_bytes, scale_stride = call->w.scale_bytes;
-    const intptr_t ahead = fetch_distance(call, at->k);
+    const uintptr_t ahead = fetch_distance(call, at->k, call->k);
     const bool whole = at->count == CHUNK, new_line_of_scales = at->k / GROUP % 64 == 0;
     char *to = tile_at(panel, part * PART_ROWS / GMM_TILE, 0) + part * PART_ROWS % GMM_TILE * 64;
     uint32_t others = 0;
@@ -114,7 +98,7 @@ static __attribute__((noinline)) void fill(const gmm_tile_call *call, const chun
         fetch(codes + r * stride, ahead);
         fetch(codes + r * stride, ahead + 64);
         if (new_line_of_scales)
-            fetch(scales + r * scale_stride, (intptr_t)(GMM_PANEL * scale_stride));
+            fetch(scales + r * scale_stride, (uintptr_t)(GMM_PANEL * scale_stride));
         if (!whole || !decode_chunk(codes + r * stride, scales + r * scale_stride, to + r * 64))
             others |= UINT32_C(1) << r;
     }

@@ -123,12 +123,13 @@ static inline __attribute__((always_inline)) void load_e8m0(const void *from, in
     }
 }
 
-/* 32 E4M3 values less a factor of 2^8, of words: as f16 numbers they have the same bits, seven places up, subnormal
- * ones too. Widened with their sign, negative codes have it twice: bit 7, the second, has to go. Adding 1 sets bit 7
- * for them and for the NaN 0x7f, whose bits become those of an f16 NaN when it is flipped; for 0xff, which has such
- * bits already, it clears it. */
-static inline __attribute__((always_inline)) void e4m3_words_over_256(__m512i words, vf32 *values)
+/* 32 E4M3 values less a factor of 2^8: as f16 numbers they have the same bits, seven places up, subnormal ones too.
+ * Widened with their sign, negative codes have it twice: bit 7, the second, has to go. Adding 1 sets bit 7 for them and
+ * for the NaN 0x7f, whose bits become those of an f16 NaN when it is flipped; for 0xff, which has such bits already, it
+ * clears it. */
+static inline __attribute__((always_inline)) void e4m3_over_256(__m256i codes, vf32 *values)
 {
+    __m512i words = _mm512_cvtepi8_epi16(codes);
     __m512i next = _mm512_add_epi16(words, _mm512_set1_epi16(1));
     /* words ^ (next & 128) */
     __m512i halves = _mm512_slli_epi16(_mm512_ternarylogic_epi32(words, next, _mm512_set1_epi16(128), 0x78), 7);
@@ -139,11 +140,6 @@ static inline __attribute__((always_inline)) void e4m3_words_over_256(__m512i wo
     __asm__("" : "+m"(upper));
     values[0] = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
     values[1] = _mm512_cvtph_ps(upper);
-}
-
-static inline __attribute__((always_inline)) void e4m3_over_256(__m256i codes, vf32 *values)
-{
-    e4m3_words_over_256(_mm512_cvtepi8_epi16(codes), values);
 }
 
 /* As gmm_e4m3_to_f32. */
