@@ -382,12 +382,13 @@ static void add_flushed(const gmm_product *product, const parts *p, bool groups,
                         double *slack)
 {
     bool dense = !product->quantized && p->rhs.dtype == GMM_BF16;
-    bool affine = product->quantized && product->quantized->biases;
+    bool decoded = product->quantized && p->packing.kind == '8';
 
     for (int64_t k = 0; k < p->k && (dense || groups); k++)
         for (int64_t j = 0; j < p->n; j++) {
             const weight *at = &w[k * p->n + j];
-            double flushed = dense ? 6 + fabs(x[k]) + fabs(at->value) : 3 * at->reach + (affine ? 0 : 6 + fabs(x[k]));
+            double as_numbers = 6 + fabs(x[k]) + fabs(at->value), as_codes = 3 * at->reach;
+            double flushed = dense ? as_numbers : decoded ? fmax(as_numbers, as_codes) : as_codes;
             slack[j] += flushed * gmm_oracle_power(-126);
         }
 }

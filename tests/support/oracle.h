@@ -38,8 +38,8 @@
  * So may bf16 elements of lhs by mxfp4, mxfp8 and nvfp4 weights, whose products are summed unscaled. A subnormal
  * element then loses at most |w| 2^-126; a product that is no zero has a code of 1/2 or more, so the scale is 2 |w| at
  * most, and with it what is flushed when the product is added: 3 sum |w[k]| 2^-126 comes to K eta. The additions of a
- * product's group and of the groups are fewer than K + 5. Or these weights are multiplied as dense ones are, decoded to
- * bf16; the sum of both terms holds for either.
+ * product's group and of the groups are fewer than K + 5. mxfp8 ones may be multiplied as dense ones
+ * are, decoded to bf16, instead: of both terms the larger one holds.
  *
  * And so may bf16 elements of lhs by affine weights of 2 and 4 bits along K, which are cut in two: w = m + scale (q -
  * c), with c the mean of the least code and the greatest, and m = bias + c scale, rounded once. |m| + |scale (q - c)|
