@@ -90,6 +90,7 @@ need_ci()
     need gcovr has gcovr
     need qemu-user has qemu-x86_64
     need git has git
+    need ccache has ccache
 }
 
 # For bench/peers: ggml is C++, and Debian's libraries may lie beside other variants of themselves.
