@@ -138,7 +138,8 @@ typedef enum gmm_ability {
     GMM_CAN_OUTER,
     GMM_CAN_DECODE,
     GMM_CAN_INT8,
-    GMM_CAN_TILE
+    GMM_CAN_TILE,
+    GMM_CAN_ACTIVATE
 } gmm_ability;
 
 /* The kernel that does this with a format, with these CPU features: the first of the list that they allow, or NULL. */

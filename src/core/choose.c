@@ -15,6 +15,8 @@ static bool can(const gmm_kernel *kernel, gmm_ability ability)
         return kernel->int8 != NULL;
     case GMM_CAN_TILE:
         return kernel->tile != NULL;
+    case GMM_CAN_ACTIVATE:
+        return kernel->activate != NULL;
     default:
         return kernel->decode != NULL;
     }
@@ -31,7 +33,7 @@ const gmm_kernel *gmm_kernel_choose(gmm_ability ability, const char *reads, uint
 
 bool gmm_kernel_used(const gmm_kernel *kernel, uint32_t features)
 {
-    for (gmm_ability ability = GMM_CAN_DOT; ability <= GMM_CAN_TILE; ability++)
+    for (gmm_ability ability = GMM_CAN_DOT; ability <= GMM_CAN_ACTIVATE; ability++)
         if (can(kernel, ability) && kernel == gmm_kernel_choose(ability, kernel->reads, features))
             return true;
     return false;

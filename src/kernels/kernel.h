@@ -18,6 +18,10 @@
  *   int8  all of it for one format, of int8 activations: kernels/int8.h.
  *   tile  all of it for one format, of bf16 tiles: kernels/tile.h.
  *
+ * One more is no sum:
+ *
+ *   activate  the function between two products of an expert layer, element by element: one result everywhere.
+ *
  * dot and decode want rows whose codes, scales and biases have stride 1. Kernels are stateless, allocate nothing, know
  * no threads. */
 #ifndef GMM_KERNEL_H
@@ -26,7 +30,7 @@
 #include <stdint.h>
 
 #include "formats/format.h"
-#include "gathermm/gathermm.h"
+#include "gathermm/moe.h"
 
 enum {
     GMM_CLASSES = 16,   /* running sums of the dot layout, on every instruction set */
@@ -175,12 +179,22 @@ typedef struct gmm_sweep {
     int64_t sums_stride;
 } gmm_sweep;
 
+/* One call of an activate kernel: out[i] = f(gate[i], up[i]). Where there is no gate, what has none is `gate` and `up`
+ * is ones. The three may not overlap. */
+typedef struct gmm_activate {
+    gmm_activation activation;
+    float alpha, limit;
+    const float *gate, *up;
+    float *out;
+    int64_t count; /* any number */
+} gmm_activate;
+
 typedef struct gmm_int8 gmm_int8; /* kernels/int8.h */
 typedef struct gmm_tile gmm_tile; /* kernels/tile.h */
 
 typedef struct gmm_kernel {
     const char *name;  /* body_format_isa: also the file's name and, after gmm_, the symbol's */
-    const char *body;  /* "dot", "outer", "decode", "int8" or "tile" */
+    const char *body;  /* "dot", "outer", "decode", "int8", "tile" or "activate" */
     const char *reads; /* the weight format that it reads; the outer body reads "f32", what all are decoded to */
     uint32_t needs;    /* gmm_cpu bits; what they build on is implied */
     uint32_t pays;     /* more of them, without which the next in the list is faster */
@@ -201,6 +215,8 @@ typedef struct gmm_kernel {
     void (*outer)(const gmm_outer *call);
     void (*pack)(const gmm_pack *call);
     void (*sweep)(const gmm_sweep *call);
+
+    void (*activate)(const gmm_activate *call);
 
     const gmm_int8 *int8; /* what there is to do in int8 sums */
     const gmm_tile *tile; /* and in tile sums */

@@ -42,10 +42,11 @@ static const char *gate_text(const gmm_moe_mlp *mlp)
     return mlp->gated ? "gate and up apart" : "no gate";
 }
 
-static void say_layer(words *w, const gmm_moe_model *model)
+static void say_layer(words *w, const gmm_moe_model *model, uint32_t features)
 {
     say(w, "layer: %" PRId64 " experts of %" PRId64 " x %" PRId64 ", %s, %s", model->count, model->hidden,
         model->experts.inner, gate_text(&model->experts), activation_name(model->layer.activation));
+    say(w, " by %s", gmm_kernel_choose(GMM_CAN_ACTIVATE, "f32", features)->name);
     if (model->shared.down.weights)
         say(w, "; a shared expert of %" PRId64 ", %s%s", model->shared.inner, gate_text(&model->shared),
             model->shared_gate.weights ? ", with a weight of its own" : "");
@@ -159,7 +160,7 @@ gmm_status gmm_moe_explain(const gmm_context *context, const gmm_moe_layer *laye
     words none = {.text = &first, .size = 1};
     if ((status = say_all(&none, context, &model)))
         return status;
-    say_layer(&w, &model);
+    say_layer(&w, &model, features);
     say_blocks(&w, &model, &sizes, bytes);
     return say_all(&w, context, &model);
 }

@@ -11,7 +11,6 @@
 #include "core/prepared_weights.h"
 #include "core/weights.h"
 #include "formats/convert.h"
-#include "moe/activation.h"
 #include "moe/moe_route.h"
 
 enum {
@@ -416,7 +415,7 @@ gmm_moe_bias gmm_moe_bias_of(const gmm_moe_stack *stack, int64_t expert)
 
 void gmm_moe_bias_add(const gmm_moe_bias *bias, int64_t first, int64_t step, int64_t count, float *values)
 {
-    float loaded[GMM_ACTIVATION_BLOCK];
+    float loaded[GMM_MOE_BLOCK];
 
     if (!bias->data)
         return;

@@ -34,6 +34,10 @@ typedef struct gmm_moe_model {
     int64_t hidden, count; /* H, E */
 } gmm_moe_model;
 
+enum {
+    GMM_MOE_BLOCK = 256 /* elements that are taken together where something is done element by element */
+};
+
 /* Check a layer and fill in *model. Statuses as gmm_moe_describe. */
 gmm_status gmm_moe_check(const gmm_moe_layer *layer, gmm_moe_model *model);
 
@@ -59,7 +63,7 @@ typedef struct gmm_moe_bias {
 
 gmm_moe_bias gmm_moe_bias_of(const gmm_moe_stack *stack, int64_t expert);
 
-/* Add elements [first, first + count) of a bias to values; count <= GMM_ACTIVATION_BLOCK. */
+/* Add elements [first, first + count) of a bias to values; count <= GMM_MOE_BLOCK. */
 void gmm_moe_bias_add(const gmm_moe_bias *bias, int64_t first, int64_t step, int64_t count, float *values);
 
 #endif

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "cpu/cpu.h"
 #include "formats/convert.h"
-#include "moe/moe_math.h"
+#include "kernels/exponential.h"
 #include "threads/parallel.h"
 
 enum {

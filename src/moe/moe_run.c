@@ -11,14 +11,14 @@
 
 #include "base/error.h"
 #include "core/call.h"
+#include "cpu/cpu.h"
 #include "formats/convert.h"
-#include "moe/activation.h"
-#include "moe/moe_math.h"
+#include "kernels/exponential.h"
 #include "moe/moe_route.h"
 #include "threads/parallel.h"
 
 enum {
-    BLOCK = GMM_ACTIVATION_BLOCK,
+    BLOCK = GMM_MOE_BLOCK,
     /* Bytes between gate and down, for each thread: as much as second-level caches hold. But an expert's weights are
      * read again for each part of its pairs, and fewer rows would not repay that, nor give all threads work. */
     HIDDEN_BYTES = 4 << 20,
@@ -35,6 +35,7 @@ typedef struct moe_job {
     const gmm_moe_model *model;
     const gmm_moe_sizes *sizes;
     const gmm_moe_call *call;
+    const gmm_kernel *activation;
     gmm_moe_scratch scratch;
     int64_t first, tokens; /* the block */
     int64_t done, total;
@@ -282,7 +283,13 @@ static void activate_row(const row_job *job, const gmm_moe_bias *gate, const gmm
         gmm_moe_bias_add(gate, i * step, step, count, g);
         if (mlp->gated)
             gmm_moe_bias_add(up, up_bias_from + i * step, step, count, u);
-        gmm_activate(layer->activation, layer->alpha, layer->limit, g, u, out, count);
+        job->job->activation->activate(&(gmm_activate){.activation = layer->activation,
+                                                       .alpha = layer->alpha,
+                                                       .limit = layer->limit,
+                                                       .gate = g,
+                                                       .up = u,
+                                                       .out = out,
+                                                       .count = count});
         memcpy(row + i, out, (size_t)count * sizeof *row);
     }
 }
@@ -571,8 +578,12 @@ gmm_status gmm_moe_carry_out(const gmm_context *context, const gmm_moe_model *mo
 {
     moe_job job = {.context = context, .model = model, .sizes = sizes, .call = call};
     int64_t rows = call->slots + (model->shared.down.weights != NULL);
-    gmm_status status;
+    uint32_t features;
+    gmm_status status = gmm_cpu_usable(context, &features);
 
+    if (status)
+        return status;
+    job.activation = gmm_kernel_choose(GMM_CAN_ACTIVATE, "f32", features);
     job.total = 2 * call->tokens * rows;
     lay_out(model, sizes, memory, &job.scratch);
     if ((status = call->given ? copy_slots(&job) : route_slots(&job)) || (status = report(&job, 0)))

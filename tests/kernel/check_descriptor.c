@@ -25,7 +25,7 @@ void check_descriptor(void **state)
     const gmm_kernel *kernel = check_begin(state, "descriptor", &random);
     bool dot = !strcmp(kernel->body, "dot"), outer = !strcmp(kernel->body, "outer");
     bool decode = !strcmp(kernel->body, "decode"), int8 = !strcmp(kernel->body, "int8");
-    bool tile = !strcmp(kernel->body, "tile");
+    bool tile = !strcmp(kernel->body, "tile"), activate = !strcmp(kernel->body, "activate");
     gmm_weights weights;
     char name[128];
 
@@ -36,17 +36,17 @@ void check_descriptor(void **state)
     for (size_t i = 0; gmm_kernels[i]; i++)
         if (gmm_kernels[i] != kernel && !strcmp(gmm_kernels[i]->name, kernel->name))
             check_fail("another kernel has this name");
-    if (dot + outer + decode + int8 + tile != 1)
+    if (dot + outer + decode + int8 + tile + activate != 1)
         check_fail("its body is %s", kernel->body);
     if (dot != (kernel->dot != NULL) || outer != (kernel->outer != NULL) || outer != (kernel->pack != NULL) ||
         outer != (kernel->sweep != NULL) || int8 != (kernel->int8 != NULL) || tile != (kernel->tile != NULL) ||
-        ((int8 || tile) && kernel->decode) || (decode && !kernel->decode) || (outer && kernel->decode) ||
-        (!dot && kernel->arrange))
+        activate != (kernel->activate != NULL) || ((int8 || tile || activate) && kernel->decode) ||
+        (decode && !kernel->decode) || (outer && kernel->decode) || (!dot && kernel->arrange))
         check_fail("it lacks what its body does, or does what its body does not");
     if (!kernel->class_decode != !kernel->class_fill || !kernel->class_decode != !kernel->class_bytes ||
         (kernel->class_decode && !kernel->decode))
         check_fail("it decodes classes, but not all that belongs to it");
-    if (!check_weights_at(kernel, 0, &weights) || (outer && strcmp(kernel->reads, "f32") != 0))
+    if (!check_weights_at(kernel, 0, &weights) || ((outer || activate) && strcmp(kernel->reads, "f32") != 0))
         check_fail("it reads %s", kernel->reads);
     if (kernel->needs >> GMM_CPU_COUNT)
         check_fail("it needs features that no CPU has");
@@ -57,6 +57,7 @@ void check_descriptor(void **state)
         check_fail("it lacks a part of int8 sums");
     if (tile && (!kernel->tile->pack || !kernel->tile->scratch_bytes || !kernel->tile->multiply))
         check_fail("it lacks a part of tile sums");
-    if (!portable("dot", "f32") || !portable("outer", "f32") || (int8 && !portable("int8", kernel->reads)))
+    if (!portable("dot", "f32") || !portable("outer", "f32") || !portable("activate", "f32") ||
+        (int8 && !portable("int8", kernel->reads)))
         check_fail("nothing would be left on a CPU without it");
 }

@@ -136,6 +136,8 @@ static const struct {
     {"int8: the largest sums", "int8", check_int8_largest},
     {"tile: every K", "tile", check_tile_lengths},
     {"tile: rows x columns", "tile", check_tile_shapes},
+    {"activate: every length", "activate", check_activate_lengths},
+    {"activate: every exponent", "activate", check_activate_numbers},
 };
 
 enum {

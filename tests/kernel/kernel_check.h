@@ -28,6 +28,8 @@ void check_int8_scales(void **state);
 void check_int8_largest(void **state);
 void check_tile_lengths(void **state);
 void check_tile_shapes(void **state);
+void check_activate_lengths(void **state);
+void check_activate_numbers(void **state);
 
 /* ---- the case in hand ---- */
 

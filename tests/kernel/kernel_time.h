@@ -22,14 +22,15 @@ typedef enum time_what {
     TIME_DECODE, /* codes into rows of f32 */
     TIME_INT8,   /* rounded rows times weights in codes: one row by dot, more by fill and outer */
     TIME_TILE,   /* packed rows times weights as they lie */
+    TIME_SILU,   /* the activation of most models */
 } time_what;
 
 /* A kernel at one shape. A unit of its work is a weight (dot, decode), a multiply-add (outer, panel, int8, tile) or an
- * element (pack). */
+ * element (pack, silu). */
 typedef struct time_item {
     const gmm_kernel *kernel; /* NULL: portable C for the same work */
     time_what what;
-    gmm_weights weights; /* NULL format: outer, pack */
+    gmm_weights weights; /* NULL format: outer, pack, silu */
     int64_t rows, k;
     bool from_memory;                  /* weights stream from memory; else they stay in the second-level cache */
     int64_t portable;                  /* number of the item that does the same in portable C */

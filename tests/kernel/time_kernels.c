@@ -63,6 +63,10 @@ static void add_kernel(item_list *list, const gmm_kernel *kernel)
     static const int64_t dot_rows[] = {1, 2, 4, 8}, outer_rows[] = {14, 32, 64, 128}, outer_k[] = {2048, 768};
     gmm_weights weights;
 
+    if (kernel->activate) {
+        add(list, (time_item){.kernel = kernel, .what = TIME_SILU, .rows = 1, .k = TIME_K});
+        return;
+    }
     for (int i = 0; !kernel->outer && check_weights_at(kernel, i, &weights); i++) {
         if (!typical(&weights))
             continue;

@@ -11,7 +11,7 @@ static const struct {
     [TIME_DOT] = {"dot", "weight", "fma_f32"},           [TIME_OUTER] = {"outer", "multiply-add", "fma_f32"},
     [TIME_PANEL] = {"panel", "multiply-add", "fma_f32"}, [TIME_PACK] = {"pack", "element", "fma_f32"},
     [TIME_DECODE] = {"decode", "weight", "fma_f32"},     [TIME_INT8] = {"int8", "multiply-add", "dot_int8"},
-    [TIME_TILE] = {"tile", "multiply-add", "dot_bf16"},
+    [TIME_TILE] = {"tile", "multiply-add", "dot_bf16"},  [TIME_SILU] = {"silu", "element", "fma_f32"},
 };
 
 /* What the table and the JSON say of an item. */
@@ -76,7 +76,7 @@ void time_print(const time_item *items, int64_t count, const time_ceilings *ceil
     printf(
         "One thread at %.2f GHz, by a chain of additions in each round; its own time, without other programs' turns.\n"
         "Medians of %d interleaved repetitions, +- half the distance of the quartiles. Cycles are for a weight (dot,\n"
-        "decode), a multiply-add (outer, panel, int8, tile) or an element (pack). Ceilings: fma_f32 %s GFLOP/s,\n"
+        "decode), a multiply-add (outer, panel, int8, tile) or an element (pack, silu). Ceilings: fma_f32 %s GFLOP/s,\n"
         "dot_bf16 %s GFLOP/s, dot_int8 %s Gop/s, read %s GB/s.\n",
         ceilings->clock_hz * 1e-9, TIME_REPETITIONS, digits(ceilings->fma_flops * 1e-9, a),
         digits(ceilings->bf16_flops * 1e-9, d), digits(ceilings->int8_ops * 1e-9, c),

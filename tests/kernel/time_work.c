@@ -306,6 +306,17 @@ static void call_tile(const time_item *item, time_memory *memory, const gmm_rows
     });
 }
 
+static void call_silu(const time_item *item, time_memory *memory)
+{
+    const gmm_kernel *kernel = item->kernel ? item->kernel : portable("activate");
+
+    kernel->activate(&(gmm_activate){.activation = GMM_ACTIVATION_SILU,
+                                     .gate = memory->x,
+                                     .up = memory->a,
+                                     .out = memory->packed,
+                                     .count = item->k});
+}
+
 static int64_t row_bytes(const time_item *item)
 {
     return check_code_bytes(&item->weights, item->k) + check_scale_bytes(&item->weights, item->k) +
@@ -353,6 +364,9 @@ static void call_once(const time_item *item, time_memory *memory, const gmm_rows
         break;
     case TIME_PACK:
         pack_16(outer, item->k, item->rows, memory->x, memory->packed);
+        break;
+    case TIME_SILU:
+        call_silu(item, memory);
     }
 }
 
@@ -379,12 +393,17 @@ void time_prepare(time_item *item, time_memory *memory)
         item->what == TIME_OUTER || item->what == TIME_PANEL || item->what == TIME_INT8 || item->what == TIME_TILE;
     bool multiplies = sums || item->what == TIME_DOT;
 
-    item->units = sums ? rows * k * columns : item->what == TIME_PACK ? rows * k : columns * k;
+    item->units = sums                      ? rows * k * columns
+                  : item->what == TIME_PACK ? rows * k
+                  : item->what == TIME_SILU ? k
+                                            : columns * k;
     item->operations = multiplies ? 2 * rows * k * columns : 0;
     if (item->weights.format)
         item->bytes = columns * (double)row_bytes(item);
     else if (item->what == TIME_PACK)
         item->bytes = sizeof(float) * rows * k;
+    else if (item->what == TIME_SILU)
+        item->bytes = 3 * sizeof(float) * k;
     for (item->calls = 1; seconds < sample_seconds / 4; item->calls *= 2)
         seconds = time_sample(item, memory) * item->units * (double)item->calls;
     item->calls = (int64_t)((double)item->calls / 2 * sample_seconds / seconds) + 1;

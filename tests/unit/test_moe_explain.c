@@ -48,8 +48,8 @@ static void all_is_said(void **state)
     assert_int_equal(gmm_moe_explain(context, &made.layer, 7, 3, text, sizeof text), GMM_OK);
     assert_string_equal(
         text,
-        "layer: 5 experts of 128 x 64, gate and up in one stack, rows in turns, GELU; a shared expert of 48, gate "
-        "and up apart, with a weight of its own\n"
+        "layer: 5 experts of 128 x 64, gate and up in one stack, rows in turns, GELU by activate_f32_portable; a "
+        "shared expert of 48, gate and up apart, with a weight of its own\n"
         "tokens: 7 with 3 experts each, in 1 block of at most 7; rows sorted by expert; parts of at most 21 rows\n"
         "scratch: 26.0 kB; 10.8 kB between the projections, 10.8 kB wait for the weighted sum\n"
         "gate_up: 128 x 128, affine, 4 bits, groups of 64; dot_f32_portable, from 13 rows of an expert on "

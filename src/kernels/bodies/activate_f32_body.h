@@ -1,8 +1,10 @@
-/* activation.c - see activation.h: one loop for each function. docs/numerics.md has their bounds. */
-/* SPDX-License-Identifier: MIT */
-#include "moe/activation.h"
-
-#include "moe/moe_math.h"
+/* activate_f32_body.h - the functions between the projections of an expert: a loop for each, which compilers make
+ * vectors of. docs/numerics.md has their bounds. SPDX-License-Identifier: MIT
+ *
+ * It needs no vocabulary: the folder of the file that includes it says how wide vectors are. Each operation is rounded
+ * on its own, so they do not show in the results. */
+#include "kernels/exponential.h"
+#include "kernels/kernel.h"
 
 static inline float silu(float g)
 {
@@ -55,29 +57,34 @@ static inline float swiglu_clamped(float alpha, float limit, float g, float u)
     return clamped * gmm_logistic(alpha * clamped) * (linear + 1.0f);
 }
 
-void gmm_activate(gmm_activation activation, float alpha, float limit, const float *restrict gate,
-                  const float *restrict up, float *restrict out, int64_t count)
+/* out[i] = value, in terms of g = gate[i] and u = up[i] */
+#define FOR_EACH(value)                                                                                                \
+    for (int64_t i = 0; i < call->count; i++) {                                                                        \
+        const float g = gate[i], u = up[i];                                                                            \
+        out[i] = (value);                                                                                              \
+    }
+
+static void activate_f32(const gmm_activate *call)
 {
-    switch (activation) {
+    const float *restrict gate = call->gate, *restrict up = call->up;
+    float *restrict out = call->out;
+    const float alpha = call->alpha, limit = call->limit;
+
+    switch (call->activation) {
     case GMM_ACTIVATION_SILU:
-        for (int64_t i = 0; i < count; i++)
-            out[i] = silu(gate[i]) * up[i];
+        FOR_EACH(silu(g) * u)
         break;
     case GMM_ACTIVATION_GELU:
-        for (int64_t i = 0; i < count; i++)
-            out[i] = gelu(gate[i]) * up[i];
+        FOR_EACH(gelu(g) * u)
         break;
     case GMM_ACTIVATION_GELU_TANH:
-        for (int64_t i = 0; i < count; i++)
-            out[i] = gelu_tanh(gate[i]) * up[i];
+        FOR_EACH(gelu_tanh(g) * u)
         break;
     case GMM_ACTIVATION_SWIGLU_CLAMPED:
-        for (int64_t i = 0; i < count; i++)
-            out[i] = swiglu_clamped(alpha, limit, gate[i], up[i]);
+        FOR_EACH(swiglu_clamped(alpha, limit, g, u))
         break;
     case GMM_ACTIVATION_RELU_SQUARED:
-        for (int64_t i = 0; i < count; i++)
-            out[i] = relu_squared(gate[i]) * up[i];
+        FOR_EACH(relu_squared(g) * u)
         break;
     }
 }

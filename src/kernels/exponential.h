@@ -1,10 +1,10 @@
-/* moe_math.h - the exponential and the logistic function in f32, as a few multiplications: the same bits everywhere.
+/* exponential.h - the exponential and the logistic function in f32, as a few multiplications: the same bits everywhere.
  * SPDX-License-Identifier: MIT
  *
  * Compilers make vector loops of these. Each operation is rounded on its own (no contraction), so an element's bits
  * depend neither on the instruction set nor on whether it fell into a vector or into what was left over. */
-#ifndef GMM_MOE_MATH_H
-#define GMM_MOE_MATH_H
+#ifndef GMM_EXPONENTIAL_H
+#define GMM_EXPONENTIAL_H
 
 #include "formats/numbers.h"
 
