@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "bench_silu.h"
 #include "cast.h"
 #include "command.h"
 #include "gathermm/moe.h"
@@ -137,32 +138,8 @@ static void free_layers(layers *l)
 
 /* ---- from three products ----------------------------------------------------------------------------------------- */
 
-/* e^x to a few units in the last place, clamped to what f32 holds; no branch, so that loops over it become vector code.
- * x = n ln 2 + r, e^r by its series. */
-static inline float exponential(float x)
-{
-    const float to_integer = 12582912.0f; /* 1.5 * 2^23 */
-    float above = x < -87.0f ? -87.0f : x, clamped = above > 88.0f ? 88.0f : above;
-    float shifted = clamped * 1.44269504f + to_integer, n = shifted - to_integer, power, r, series;
-    int32_t exponent;
-
-    r = clamped - n * 0.693145752f;
-    r = r - n * 1.42860677e-6f;
-    series = 1.38888889e-3f + r * 1.98412698e-4f;
-    series = 8.33333333e-3f + r * series;
-    series = 4.16666667e-2f + r * series;
-    series = 1.66666667e-1f + r * series;
-    series = 0.5f + r * series;
-    series = 1.0f + r * series;
-    series = 1.0f + r * series;
-    memcpy(&exponent, &shifted, sizeof exponent);
-    exponent = (exponent - 0x4b400000) * (1 << 23) + 0x3f800000;
-    memcpy(&power, &exponent, sizeof power);
-    return series * power;
-}
-
 /* gate = silu(gate) * up */
-static void activate(float *restrict gate, const float *restrict up, int64_t count, int32_t threads)
+static void activate(bench_silu *silu, float *gate, const float *up, int64_t count, int32_t threads)
 {
     int64_t chunks = (count + CHUNK - 1) / CHUNK;
 
@@ -172,8 +149,7 @@ static void activate(float *restrict gate, const float *restrict up, int64_t cou
 #endif
     for (int64_t c = 0; c < chunks; c++) {
         int64_t begin = c * CHUNK, end = begin + CHUNK < count ? begin + CHUNK : count;
-        for (int64_t i = begin; i < end; i++)
-            gate[i] = gate[i] / (1.0f + exponential(-gate[i])) * up[i];
+        silu(gate + begin, up + begin, end - begin);
     }
 }
 
@@ -217,7 +193,8 @@ static gmm_status run_products(layers *l, int64_t number, gmm_array *out)
     for (int part = 0; !status && part < PARTS; part++) {
         bench_weights_set(&l->weights[part], number, &l->operands[part], &l->products[part]);
         if (part == DOWN)
-            activate(l->gate.data, l->up.data, l->x_shape[0] * shape->top_k * shape->n, l->row->threads);
+            activate(bench_silu_for(l->context), l->gate.data, l->up.data, l->x_shape[0] * shape->top_k * shape->n,
+                     l->row->threads);
         status = gmm_run(l->context, &l->products[part], results[part]);
     }
     if (!status)
