@@ -5,8 +5,9 @@
  * power of two of bytes apart would drive one another out of the first-level cache. */
 #include "kernels/amxbf16/tile_amxbf16_body.h"
 
-/* A line of each row, ahead of the block in hand. */
-static inline void fetch(const gmm_tile_call *call, const chunk *at, int block)
+/* A line of each row, ahead of the block in hand. gcc takes a call of what does nothing but fetch for one that does
+ * nothing, unless it is inlined before that is found. */
+static inline __attribute__((always_inline)) void fetch(const gmm_tile_call *call, const chunk *at, int block)
 {
     const int64_t from = 2 * (at->k + block * GMM_TILE_BLOCK);
     uintptr_t line =

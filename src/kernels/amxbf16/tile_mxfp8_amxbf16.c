@@ -77,7 +77,8 @@ static inline bool decode_chunk(const uint8_t *codes, const uint8_t *scales, cha
 
 /* ---- panels ---- */
 
-static inline void fetch(const uint8_t *from, uintptr_t distance)
+/* Inlined always, as in tile_bf16_amxbf16.c. */
+static inline __attribute__((always_inline)) void fetch(const uint8_t *from, uintptr_t distance)
 {
     __builtin_prefetch((const void *)((uintptr_t)from + distance), 0, 2);
 }
