@@ -61,11 +61,20 @@ static void destroy(gmm_arena *arena)
     free(arena);
 }
 
-void gmm_arena_end(gmm_pool *pool, gmm_arena *arena)
+/* Make the arena's memory, of which nothing is taken, of so many bytes: none if that is more than is kept. */
+static void resize(gmm_arena *arena, size_t bytes)
 {
-    if (!arena)
-        return;
+    free(arena->memory);
+    arena->bytes = bytes > GMM_ARENA_KEPT_BYTES ? 0 : bytes;
+    arena->memory = arena->bytes > 0 ? aligned_alloc(ALIGNMENT, arena->bytes) : NULL;
+    if (!arena->memory)
+        arena->bytes = 0;
+}
+
+void gmm_arena_reset(gmm_arena *arena)
+{
     size_t needed = arena->used;
+
     while (arena->extras) {
         extra *first = arena->extras;
         arena->extras = first->next;
@@ -73,13 +82,15 @@ void gmm_arena_end(gmm_pool *pool, gmm_arena *arena)
         free(first);
     }
     arena->used = 0;
-    if (needed > arena->bytes || arena->bytes > GMM_ARENA_KEPT_BYTES) {
-        free(arena->memory);
-        arena->bytes = needed > GMM_ARENA_KEPT_BYTES ? 0 : needed;
-        arena->memory = arena->bytes > 0 ? aligned_alloc(ALIGNMENT, arena->bytes) : NULL;
-        if (!arena->memory)
-            arena->bytes = 0;
-    }
+    if (needed > arena->bytes || arena->bytes > GMM_ARENA_KEPT_BYTES)
+        resize(arena, needed);
+}
+
+void gmm_arena_end(gmm_pool *pool, gmm_arena *arena)
+{
+    if (!arena)
+        return;
+    gmm_arena_reset(arena);
     for (int i = 0; i < GMM_POOL_ARENAS; i++) {
         gmm_arena *none = NULL;
         if (atomic_compare_exchange_strong_explicit(&pool->arenas[i], &none, arena, memory_order_release,
@@ -87,6 +98,31 @@ void gmm_arena_end(gmm_pool *pool, gmm_arena *arena)
             return;
     }
     destroy(arena);
+}
+
+bool gmm_arenas_begin(gmm_pool *pool, gmm_arena **arenas, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!(arenas[i] = gmm_arena_begin(pool))) {
+            gmm_arenas_end(pool, arenas, i);
+            return false;
+        }
+    return true;
+}
+
+void gmm_arenas_end(gmm_pool *pool, gmm_arena **arenas, int64_t count)
+{
+    size_t most = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        gmm_arena_reset(arenas[i]);
+        most = arenas[i]->bytes > most ? arenas[i]->bytes : most;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        if (arenas[i]->bytes < most)
+            resize(arenas[i], most);
+        gmm_arena_end(pool, arenas[i]);
+    }
 }
 
 void gmm_pool_clear(gmm_pool *pool)

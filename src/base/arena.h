@@ -3,6 +3,7 @@
 #ifndef GMM_ARENA_H
 #define GMM_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,7 +11,7 @@
 typedef struct gmm_arena gmm_arena;
 
 enum {
-    GMM_POOL_ARENAS = 16, /* more calls at a time than this allocate anew */
+    GMM_POOL_ARENAS = 256, /* more at a time than this are allocated anew */
 };
 
 /* The most bytes that a pool keeps for one arena; a call that needs more gives it all back to the system when it ends.
@@ -41,8 +42,18 @@ gmm_arena *gmm_arena_begin(gmm_pool *pool);
  * time. */
 void *gmm_arena_take(gmm_arena *arena, int64_t count, size_t size);
 
-/* Give everything back. A call like this one will then find all its memory in one piece. NULL is allowed. */
+/* Give everything back, for the same call's next step: one like the last will find all its memory in one piece. */
+void gmm_arena_reset(gmm_arena *arena);
+
+/* Give everything back, and the arena itself. A call like this one will then find all its memory in one piece. NULL is
+ * allowed. */
 void gmm_arena_end(gmm_pool *pool, gmm_arena *arena);
+
+/* The same for `count` arenas, one for each worker of a call; false when there is no memory, and then none is begun. */
+bool gmm_arenas_begin(gmm_pool *pool, gmm_arena **arenas, int64_t count);
+
+/* Each gets as much memory as the one that has most: the next time the work may be shared otherwise. */
+void gmm_arenas_end(gmm_pool *pool, gmm_arena **arenas, int64_t count);
 
 /* Free what a pool keeps; no call may be using it. */
 void gmm_pool_clear(gmm_pool *pool);

@@ -5,7 +5,7 @@
 #include "core/call.h"
 #include "cpu/fp_env.h"
 
-gmm_status gmm_run(const gmm_context *context, const gmm_product *product, gmm_array *out)
+gmm_status gmm_run_in(const gmm_context *context, gmm_arena *arena, const gmm_product *product, gmm_array *out)
 {
     gmm_status status;
     gmm_call call;
@@ -14,14 +14,21 @@ gmm_status gmm_run(const gmm_context *context, const gmm_product *product, gmm_a
 
     if ((status = gmm_call_check(product, &call)) || (status = gmm_call_check_output(product, &call, out, &view)))
         return status;
-    gmm_arena *arena = gmm_arena_begin(gmm_context_pool(context));
-    if (!arena)
-        return gmm_fail(GMM_ERR_MEMORY, "no memory for a call");
     gmm_fp_env saved = gmm_fp_enter(); /* the plan weighs work in floating point: the caller's flags must not show it */
     status = gmm_plan_make(context, &call, arena, &plan);
     if (!status)
         status = gmm_plan_run(context, &call, &plan, arena, &view);
     gmm_fp_leave(saved);
+    gmm_arena_reset(arena);
+    return status;
+}
+
+gmm_status gmm_run(const gmm_context *context, const gmm_product *product, gmm_array *out)
+{
+    gmm_arena *arena = gmm_arena_begin(gmm_context_pool(context));
+    gmm_status status =
+        arena ? gmm_run_in(context, arena, product, out) : gmm_fail(GMM_ERR_MEMORY, "no memory for a call");
+
     gmm_arena_end(gmm_context_pool(context), arena);
     return status;
 }

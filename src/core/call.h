@@ -126,6 +126,9 @@ int64_t gmm_block_of(int64_t k, bool dot);
 gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const gmm_plan *plan, gmm_arena *arena,
                         const gmm_view *out);
 
+/* gmm_run with an arena of the caller's, from which nothing is taken before and after. */
+gmm_status gmm_run_in(const gmm_context *context, gmm_arena *arena, const gmm_product *product, gmm_array *out);
+
 /* What a kernel can do. */
 /* The next multiple of `step`. */
 static inline int64_t gmm_round_up(int64_t value, int64_t step)

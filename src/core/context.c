@@ -11,19 +11,36 @@
 #include "cpu/cpu.h"
 
 /* What NULL contexts use. */
-static gmm_pool default_pool;
+static gmm_pool default_pool, default_worker_pool;
 
 #if defined(__GNUC__)
 /* A program that unloads the library gets its memory back. */
 static __attribute__((destructor)) void clear_default_pool(void)
 {
     gmm_pool_clear(&default_pool);
+    gmm_pool_clear(&default_worker_pool);
 }
 #endif
 
 gmm_pool *gmm_context_pool(const gmm_context *context)
 {
     return context ? context->pool : &default_pool;
+}
+
+gmm_pool *gmm_context_worker_pool(const gmm_context *context)
+{
+    return context ? context->worker_pool : &default_worker_pool;
+}
+
+gmm_context gmm_context_of_worker(const gmm_context *context)
+{
+    gmm_context worker = {.arithmetic = GMM_ARITHMETIC_F32};
+
+    if (context)
+        worker = *context;
+    worker.threads = 1;
+    worker.pool = gmm_context_worker_pool(context);
+    return worker;
 }
 
 static gmm_status take_arithmetic(gmm_arithmetic arithmetic, gmm_context *context)
@@ -72,9 +89,11 @@ gmm_status gmm_context_create(const gmm_context_options *options, gmm_context **
 
     gmm_context *result = malloc(sizeof *result);
     made.pool = calloc(1, sizeof *made.pool);
-    if (!result || !made.pool) {
+    made.worker_pool = calloc(1, sizeof *made.worker_pool);
+    if (!result || !made.pool || !made.worker_pool) {
         free(result);
         free(made.pool);
+        free(made.worker_pool);
         return gmm_fail(GMM_ERR_MEMORY, "no memory for a context");
     }
     *result = made;
@@ -95,6 +114,8 @@ void gmm_context_destroy(gmm_context *context)
     if (!context)
         return;
     gmm_pool_clear(context->pool);
+    gmm_pool_clear(context->worker_pool);
     free(context->pool);
+    free(context->worker_pool);
     free(context);
 }

@@ -160,8 +160,9 @@ void gmm_run_blas(const run_job *job, float *scratch);
 /* Floats of scratch for an item. True when that overflows. */
 bool gmm_run_int8_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats);
 
-/* When rows of lhs are used more than once, round all of them, once: with the 8 experts of a token that is 7/8 of 5 %
- * of a call. False when there is no memory. Nothing is written but the arena's. */
+/* When rows of lhs are used more than once, by several matrices or by pieces of one, round all of them, once: with the
+ * 8 experts of a token that is 7/8 of 5 % of a call. False when there is no memory. Nothing is written but the arena's.
+ */
 bool gmm_run_int8_round(const gmm_context *context, run_job *job, gmm_arena *arena);
 
 void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch);

@@ -9,7 +9,9 @@
 enum {
     /* Elements of K that the outer body takes at a time: a multiple of every group. A panel of them, 32 KB, stays in a
      * first-level cache while all rows use it. */
-    BLOCK = 1024
+    BLOCK = 1024,
+    /* Elements that a thread may round more than once before a loop of its own for rounding is worth its start. */
+    ROUNDED_TWICE = 1 << 12
 };
 
 /* Where the parts of an item's scratch lie, in floats, each on a cache line; tiles of rounded rows come first. */
@@ -93,13 +95,17 @@ static void round_share(void *arg, int64_t worker)
 bool gmm_run_int8_round(const gmm_context *context, run_job *job, gmm_arena *arena)
 {
     const gmm_call *call = job->call;
-    int64_t rows, bytes;
+    int64_t rows, bytes, by_items = 0;
+    double worth = job->plan->workers > 1 ? (double)ROUNDED_TWICE * job->plan->workers : 0;
     layout at;
 
-    if (call->products <= call->lhs_indices.matrices)
+    for (int64_t i = 0; i < job->plan->item_count; i++)
+        by_items += job->plan->items[i].rows;
+    if (lay_out(call, job->plan, 1, &at) || gmm_mul_overflows(call->lhs_indices.matrices, call->m, &rows))
+        return false;
+    if ((double)(by_items - rows) * (double)call->k <= worth)
         return true;
-    if (lay_out(call, job->plan, 1, &at) || gmm_mul_overflows(call->lhs_indices.matrices, call->m, &rows) ||
-        gmm_mul_overflows(rows, at.row_bytes, &bytes) || !(job->rounded = gmm_arena_take(arena, bytes, 1)))
+    if (gmm_mul_overflows(rows, at.row_bytes, &bytes) || !(job->rounded = gmm_arena_take(arena, bytes, 1)))
         return false;
     gmm_parallel(context, job->plan->workers, round_share, job);
     return true;

@@ -53,16 +53,19 @@ static void say_layer(words *w, const gmm_moe_model *model, uint32_t features)
     say(w, "\n");
 }
 
-static void say_blocks(words *w, const gmm_moe_model *model, const gmm_moe_sizes *sizes, int64_t bytes)
+static void say_blocks(words *w, const gmm_context *context, const gmm_moe_model *model, const gmm_moe_sizes *sizes,
+                       int64_t bytes)
 {
     char all[32], waiting[32], between[32];
     int64_t blocks = (sizes->tokens + sizes->block - 1) / sizes->block;
+    int64_t pieces = gmm_moe_piece_rows(context, model, sizes, sizes->block * sizes->slots);
 
     say(w,
         "tokens: %" PRId64 " with %" PRId64 " experts each, in %" PRId64 " block%s of at most %" PRId64
-        "; %s; parts of at most %" PRId64 " rows\n",
+        "; %s; %s of at most %" PRId64 " rows\n",
         sizes->tokens, sizes->slots, blocks, blocks == 1 ? "" : "s", sizes->block,
-        model->experts.single ? "one expert at a time" : "rows sorted by expert", sizes->rows);
+        model->experts.single ? "one expert at a time" : "rows sorted by expert",
+        pieces ? "each thread on its own, pieces" : "parts", pieces ? pieces : sizes->rows);
     say(w, "scratch: %s; %s between the projections, %s wait for the weighted sum\n",
         gmm_explain_bytes((double)bytes, all, sizeof all),
         gmm_explain_bytes((double)sizes->rows * (double)model->experts.width * sizeof(float), between, sizeof between),
@@ -161,6 +164,6 @@ gmm_status gmm_moe_explain(const gmm_context *context, const gmm_moe_layer *laye
     if ((status = say_all(&none, context, &model)))
         return status;
     say_layer(&w, &model, features);
-    say_blocks(&w, &model, &sizes, bytes);
+    say_blocks(&w, context, &model, &sizes, bytes);
     return say_all(&w, context, &model);
 }

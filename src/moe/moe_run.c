@@ -2,13 +2,17 @@
  * SPDX-License-Identifier: MIT
  *
  * A part is so many pairs that what lies between the projections stays in a cache; it holds whole experts if they fit,
- * so that their weights are read once. Results of the down projection wait until all pairs of their token are done:
- * the sum over slots has an order. No cut changes a result: products are rows', and all else is elements'. */
+ * so that their weights are read once. All threads share each of its products. Where there are pairs enough each thread
+ * takes parts of its own instead, pieces: so what lies between the projections stays in its own cache, and nobody waits
+ * for the others after each product. Results of the down projection wait until all pairs of their token are done: the
+ * sum over slots has an order. No cut changes a result: products are rows', and all else is elements'. */
 #include "moe/moe_run.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 
+#include "base/context.h"
 #include "base/error.h"
 #include "core/call.h"
 #include "cpu/cpu.h"
@@ -23,6 +27,14 @@ enum {
      * read again for each part of its pairs, and fewer rows would not repay that, nor give all threads work. */
     HIDDEN_BYTES = 4 << 20,
     LEAST_ROWS = 128,
+    /* Pieces save what lies between the projections the way through memory. With more operations for each of its
+     * numbers that is not worth what sharing each product saves: waiting at the end. */
+    MOST_PIECE_HIDDEN = 1024,
+    /* Rows of a piece: smaller ones read weights more often, larger ones leave threads without work at the end; there,
+     * they shrink. */
+    MOST_PIECE_ROWS = 128,
+    LEAST_PIECE_ROWS = 32,
+    PIECES_PER_THREAD = 4, /* of MOST_PIECE_ROWS: with fewer, sharing each product is more even */
     /* Bytes of results that wait for their sum: a block of tokens. */
     RESULT_BYTES = 128 << 20,
     ROUTED_TOKENS = 512,
@@ -32,6 +44,7 @@ enum {
 
 typedef struct moe_job {
     const gmm_context *context;
+    gmm_arena *arena; /* of a worker's products; NULL: all threads share them */
     const gmm_moe_model *model;
     const gmm_moe_sizes *sizes;
     const gmm_moe_call *call;
@@ -83,6 +96,7 @@ static int64_t lay_out(const gmm_moe_model *model, const gmm_moe_sizes *sizes, c
     s->results = carve(&c, sizes->block * sizes->slots, model->hidden, sizeof *s->results);
     s->shared = carve(&c, has_shared ? sizes->block : 0, model->hidden, sizeof *s->shared);
     s->of_shared = carve(&c, has_shared ? sizes->block : 0, 1, sizeof *s->of_shared);
+    s->arenas = carve(&c, sizes->tasks, 1, sizeof(gmm_arena *));
     return c.used;
 }
 
@@ -115,6 +129,17 @@ int64_t gmm_moe_plan_sizes(const gmm_context *context, const gmm_moe_model *mode
     if (model->router.weights)
         sizes->logit_tokens = minimum(ROUTED_TOKENS, tokens);
     return lay_out(model, sizes, NULL, &unused);
+}
+
+int64_t gmm_moe_piece_rows(const gmm_context *context, const gmm_moe_model *model, const gmm_moe_sizes *sizes,
+                           int64_t pairs)
+{
+    int64_t rows = minimum(sizes->rows / sizes->tasks, MOST_PIECE_ROWS);
+    bool in_cache = rows * model->experts.width * (int64_t)sizeof(float) <= HIDDEN_BYTES;
+    bool pays = model->hidden <= MOST_PIECE_HIDDEN && in_cache && pairs / sizes->tasks >= PIECES_PER_THREAD * rows;
+    bool blas = context && context->provider; /* it has threads of its own */
+
+    return sizes->tasks > 1 && pays && !blas ? rows : 0;
 }
 
 /* ---- the arguments ---- */
@@ -235,6 +260,8 @@ static gmm_status multiply(const moe_job *job, const gmm_moe_stack *stack, const
     operand.product.lhs = &rows->lhs;
     operand.product.lhs_indices = rows->token ? &token : NULL;
     operand.product.rhs_indices = rows->expert && !stack->weights->each ? &expert : NULL;
+    if (job->arena)
+        return gmm_run_in(job->context, job->arena, &operand.product, &result);
     return gmm_run(job->context, &operand.product, &result);
 }
 
@@ -343,6 +370,8 @@ static gmm_status report(moe_job *job, int64_t rows)
 {
     const gmm_moe_layer *layer = &job->model->layer;
 
+    if (job->arena) /* a worker's: only the thread that called may tell */
+        return GMM_OK;
     job->done += rows;
     if (!layer->progress || layer->progress(layer->progress_user, job->done, job->total))
         return GMM_OK;
@@ -408,11 +437,12 @@ static int64_t sort_pairs(moe_job *job)
     return sum; /* starts[e] is now where e's pairs end */
 }
 
-/* Where a part that begins at a pair ends: after whole experts, or within one that has too many pairs. */
-static int64_t part_end(const moe_job *job, int64_t begin, int64_t pairs)
+/* Where a part of at most `most` pairs that begins at a pair ends: after whole experts, or within one that has too many
+ * pairs. */
+static int64_t part_end(const moe_job *job, int64_t begin, int64_t pairs, int64_t most)
 {
     const gmm_moe_scratch *s = &job->scratch;
-    int64_t most = job->sizes->rows, end = s->starts[s->expert[begin]];
+    int64_t end = s->starts[s->expert[begin]];
 
     if (end - begin > most) { /* equal parts */
         int64_t parts = (end - begin + most - 1) / most;
@@ -423,23 +453,89 @@ static int64_t part_end(const moe_job *job, int64_t begin, int64_t pairs)
     return end;
 }
 
-static gmm_status run_experts(moe_job *job)
+static gmm_status run_pairs(moe_job *job, int64_t begin, int64_t end)
 {
     const gmm_moe_scratch *s = &job->scratch;
-    int64_t pairs = sort_pairs(job), end;
+    moe_rows rows;
 
-    for (int64_t begin = 0; begin < pairs; begin = end) {
-        moe_rows rows;
-        gmm_status status;
-        end = part_end(job, begin, pairs);
-        rows_of_x(job, job->first, job->tokens, &rows);
-        rows.token = s->token + begin;
-        rows.expert = s->expert + begin;
-        rows.count = end - begin;
-        if ((status = run_part(job, &job->model->experts, &rows, s->results + begin * job->model->hidden)))
-            return status;
+    rows_of_x(job, job->first, job->tokens, &rows);
+    rows.token = s->token + begin;
+    rows.expert = s->expert + begin;
+    rows.count = end - begin;
+    return run_part(job, &job->model->experts, &rows, s->results + begin * job->model->hidden);
+}
+
+/* Pairs that workers take pieces of. */
+typedef struct piece_job {
+    const moe_job *job;
+    gmm_context one_thread;
+    int64_t end, rows; /* the most rows of a piece */
+    _Atomic int64_t next;
+    _Atomic gmm_status status; /* of one that failed */
+} piece_job;
+
+static bool take_piece(piece_job *pieces, int64_t *begin, int64_t *end)
+{
+    const moe_job *job = pieces->job;
+
+    *begin = atomic_load_explicit(&pieces->next, memory_order_relaxed);
+    do {
+        if (*begin >= pieces->end || atomic_load_explicit(&pieces->status, memory_order_relaxed))
+            return false;
+        int64_t share = (pieces->end - *begin) / (2 * job->sizes->tasks);
+        int64_t most = share < LEAST_PIECE_ROWS ? LEAST_PIECE_ROWS : share;
+        *end = minimum(part_end(job, *begin, pieces->end, minimum(most, pieces->rows)), pieces->end);
+    } while (
+        !atomic_compare_exchange_weak_explicit(&pieces->next, begin, *end, memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+static void take_pieces(void *arg, int64_t worker)
+{
+    piece_job *pieces = arg;
+    moe_job job = *pieces->job;
+    int64_t begin, end;
+
+    job.context = &pieces->one_thread;
+    job.arena = job.scratch.arenas[worker];
+    job.scratch.hidden += worker * pieces->rows * job.model->experts.width;
+    while (take_piece(pieces, &begin, &end)) {
+        gmm_status status = run_pairs(&job, begin, end);
+        if (status)
+            atomic_store_explicit(&pieces->status, status, memory_order_relaxed);
     }
-    return GMM_OK;
+}
+
+/* Pairs [begin, end) in pieces of at most so many rows. */
+static gmm_status run_pieces(moe_job *job, int64_t begin, int64_t end, int64_t rows)
+{
+    gmm_pool *pool = gmm_context_worker_pool(job->context);
+    int64_t workers = job->sizes->tasks;
+    piece_job pieces = {
+        .job = job, .one_thread = gmm_context_of_worker(job->context), .end = end, .rows = rows, .next = begin};
+
+    if (!gmm_arenas_begin(pool, job->scratch.arenas, workers))
+        return gmm_fail(GMM_ERR_MEMORY, "no memory for %" PRId64 " workers", workers);
+    gmm_parallel(job->context, workers, take_pieces, &pieces);
+    gmm_arenas_end(pool, job->scratch.arenas, workers);
+    gmm_status status = atomic_load(&pieces.status);
+    if (status) /* its words are the worker's */
+        return gmm_fail(status, "no memory for products of %" PRId64 " rows by %" PRId64 " workers", rows, workers);
+    return report(job, 2 * (end - begin));
+}
+
+static gmm_status run_experts(moe_job *job)
+{
+    int64_t pairs = sort_pairs(job), rows = gmm_moe_piece_rows(job->context, job->model, job->sizes, pairs), end;
+    /* A caller who may cancel is asked now and then. */
+    int64_t together = job->model->layer.progress ? PIECES_PER_THREAD * rows * job->sizes->tasks : pairs;
+    gmm_status status = GMM_OK;
+
+    for (int64_t begin = 0; !status && begin < pairs; begin = end) {
+        end = rows ? minimum(begin + together, pairs) : part_end(job, begin, pairs, job->sizes->rows);
+        status = rows ? run_pieces(job, begin, end, rows) : run_pairs(job, begin, end);
+    }
+    return status;
 }
 
 static gmm_status run_shared(moe_job *job)

@@ -21,6 +21,7 @@ void *__wrap_realloc(void *memory, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
 
 static _Atomic int64_t allocations;
+static _Atomic bool refused; /* aligned memory, of which arenas are made */
 
 void *__wrap_malloc(size_t size)
 {
@@ -43,14 +44,15 @@ void *__wrap_realloc(void *memory, size_t size)
 void *__wrap_aligned_alloc(size_t alignment, size_t size)
 {
     allocations++;
-    return __real_aligned_alloc(alignment, size);
+    return refused ? NULL : __real_aligned_alloc(alignment, size);
 }
 
 enum {
     K = 512,
     N = 160,
     EXPERTS = 4,
-    MOST_ROWS = 150
+    MOST_ROWS = 150,
+    TOKENS = 600 /* of layers: enough that two workers take pieces of their own */
 };
 
 static uint32_t codes[EXPERTS * N * K / 8];
@@ -125,8 +127,8 @@ static void check_layer(const gmm_context *context, bool planned, bool routed)
 {
     const int64_t up_shape[] = {EXPERTS, N, K}, down_shape[] = {EXPERTS, K, N}, router_shape[] = {EXPERTS, K};
     const int64_t bias_shape[] = {EXPERTS, N};
-    static float to_hidden[MOST_ROWS * K], weight[MOST_ROWS * 2];
-    static int32_t expert[MOST_ROWS * 2];
+    static float to_hidden[TOKENS * K], weight[TOKENS * 2];
+    static int32_t expert[TOKENS * 2];
     gmm_array up = {.data = dense, .dtype = GMM_F32, .ndim = 3, .shape = up_shape};
     gmm_array down = {.data = dense, .dtype = GMM_F32, .ndim = 3, .shape = down_shape};
     gmm_array router = {.data = dense, .dtype = GMM_F32, .ndim = 2, .shape = router_shape};
@@ -137,12 +139,13 @@ static void check_layer(const gmm_context *context, bool planned, bool routed)
                            .routing = &routing};
     gmm_moe_plan *plan = NULL;
 
-    for (int64_t i = 0; i < MOST_ROWS * 2; i++)
+    for (int64_t i = 0; i < TOKENS * 2; i++)
         expert[i] = (int32_t)(i * 7 % EXPERTS);
-    assert_int_equal(gmm_moe_plan_create(context, &layer, MOST_ROWS, 2, &plan), GMM_OK);
-    for (int64_t tokens = 1; tokens <= MOST_ROWS; tokens += MOST_ROWS - 1) {
-        const int64_t x_shape[] = {tokens, K}, slots[] = {tokens, 2};
-        gmm_array rows = {.data = x, .dtype = GMM_F32, .ndim = 2, .shape = x_shape};
+    assert_int_equal(gmm_moe_plan_create(context, &layer, TOKENS, 2, &plan), GMM_OK);
+    for (int n = 0; n < 3; n++) {
+        const int64_t tokens = n == 0 ? 1 : n == 1 ? MOST_ROWS : TOKENS;
+        const int64_t x_shape[] = {tokens, K}, x_strides[] = {tokens > MOST_ROWS ? 0 : K, 1}, slots[] = {tokens, 2};
+        gmm_array rows = {.data = x, .dtype = GMM_F32, .ndim = 2, .shape = x_shape, .strides = x_strides};
         gmm_array ids = {.data = expert, .dtype = GMM_I32, .ndim = 2, .shape = slots};
         gmm_array weights = {.data = weight, .dtype = GMM_F32, .ndim = 2, .shape = slots};
         gmm_array result = {.data = to_hidden, .dtype = GMM_F32, .ndim = 2, .shape = x_shape};
@@ -173,6 +176,40 @@ static void test_layers(void **state)
         check_layer(NULL, kind % 2, kind / 2);
         check_layer(context, kind % 2, kind / 2);
     }
+    gmm_context_destroy(context);
+}
+
+/* Workers that find no memory for their products: an error, out as it was, and all well when there is some again. */
+static void test_workers_without_memory(void **state)
+{
+    const int64_t up_shape[] = {EXPERTS, N, K}, down_shape[] = {EXPERTS, K, N}, x_shape[] = {TOKENS, K}, no[] = {0, 1};
+    const int64_t slots[] = {TOKENS, 2};
+    static float weight[TOKENS * 2], to_hidden[TOKENS * K];
+    static int32_t expert[TOKENS * 2];
+    gmm_array up = {.data = dense, .dtype = GMM_F32, .ndim = 3, .shape = up_shape};
+    gmm_array down = {.data = dense, .dtype = GMM_F32, .ndim = 3, .shape = down_shape};
+    gmm_array rows = {.data = x, .dtype = GMM_F32, .ndim = 2, .shape = x_shape, .strides = no};
+    gmm_array ids = {.data = expert, .dtype = GMM_I32, .ndim = 2, .shape = slots};
+    gmm_array weights = {.data = weight, .dtype = GMM_F32, .ndim = 2, .shape = slots};
+    gmm_array result = {.data = to_hidden, .dtype = GMM_F32, .ndim = 2, .shape = x_shape};
+    gmm_moe_layer layer = {.size = sizeof layer, .experts = {.up = {.rhs = &up}, .down = {.rhs = &down}}};
+    gmm_context_options options = {.size = sizeof options, .threads = 2};
+    gmm_context *context = NULL;
+    gmm_moe_plan *plan = NULL;
+
+    (void)state;
+    assert_int_equal(gmm_context_create(&options, &context), GMM_OK);
+    assert_int_equal(gmm_moe_plan_create(context, &layer, TOKENS, 2, &plan), GMM_OK);
+    to_hidden[0] = to_hidden[TOKENS * K - 1] = 7;
+    refused = true;
+    gmm_status status = gmm_moe_plan_run(plan, &rows, &ids, &weights, &result);
+    refused = false;
+    assert_int_equal(status, GMM_ERR_MEMORY);
+    assert_string_equal(gmm_error_detail(), "no memory for products of 128 rows by 2 workers");
+    assert_true(to_hidden[0] == 7 && to_hidden[TOKENS * K - 1] == 7);
+    assert_int_equal(gmm_moe_plan_run(plan, &rows, &ids, &weights, &result), GMM_OK);
+    assert_true(to_hidden[0] == 0);
+    gmm_moe_plan_destroy(plan);
     gmm_context_destroy(context);
 }
 
@@ -208,10 +245,8 @@ static void test_arena(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_default_context),
-        cmocka_unit_test(test_context),
-        cmocka_unit_test(test_layers),
-        cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_default_context),        cmocka_unit_test(test_context), cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_workers_without_memory), cmocka_unit_test(test_arena),
     };
 
     return cmocka_run_group_tests_name("allocations", tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include "arrays.h"
 #include "cases.h"
 #include "cmocka_test.h"
+#include "host_loops.h"
 #include "moe/moe_run.h"
 #include "moe_case.h"
 
@@ -35,13 +36,6 @@ typedef struct subject {
 } subject;
 
 /* ---- contexts ---------------------------------------------------------------------------------------------------- */
-
-static void reversed(void *user, int64_t count, void (*body)(void *arg, int64_t i), void *arg)
-{
-    (void)user;
-    for (int64_t i = count - 1; i >= 0; i--)
-        body(arg, i);
-}
 
 static gmm_context *context_of(gmm_context_options options)
 {
@@ -392,9 +386,10 @@ static void expect_subject(const subject *s, gmm_context *const *contexts, bool 
 
 static void bits_are_a_tokens_own(void **state)
 {
-    gmm_context *contexts[] = {
-        context_of((gmm_context_options){.threads = 1}), context_of((gmm_context_options){.threads = 2}),
-        context_of((gmm_context_options){.threads = 3}), context_of((gmm_context_options){.parallel_for = reversed})};
+    gmm_context *contexts[] = {context_of((gmm_context_options){.threads = 1}),
+                               context_of((gmm_context_options){.threads = 2}),
+                               context_of((gmm_context_options){.threads = 3}),
+                               context_of((gmm_context_options){.parallel_for = gmm_loop_reversed})};
 
     (void)state;
     gmm_random_start(&seeded, __func__);
@@ -438,6 +433,62 @@ static void one_expert_of_many_rows(void **state)
     expect_all(&s, &m);
     free_subject(&s);
     gmm_context_destroy(two);
+}
+
+/* ---- pieces of workers ------------------------------------------------------------------------------------------- */
+
+enum {
+    MANY = 1300 /* rows: a piece or more for each of four workers */
+};
+
+/* Tokens of the subject in any order, again and again, and junk. */
+static void expect_many(const subject *s, const manner *m)
+{
+    int64_t tokens[MANY];
+
+    for (int64_t i = 0; i < MANY; i++)
+        tokens[i] = gmm_random_chance(&seeded, 10) ? JUNK : gmm_random_between(&seeded, 0, TOKENS - 1);
+    expect_rows(s, m, tokens, MANY);
+}
+
+static void pieces_do_not_show(void **state)
+{
+    int64_t calls = 0;
+    gmm_context *contexts[] = {context_of((gmm_context_options){.threads = 2}),
+                               context_of((gmm_context_options){
+                                   .threads = 3, .parallel_for = gmm_loop_three_threads, .parallel_for_user = &calls}),
+                               context_of((gmm_context_options){.threads = 4, .parallel_for = gmm_loop_reversed})};
+
+    (void)state;
+    gmm_random_start(&seeded, __func__);
+    for (int i = 0; i < 2 * format_count; i++) {
+        gmm_moe_spec spec = spec_of(i);
+        gmm_moe_model model;
+        gmm_moe_sizes sizes;
+        subject s;
+        if (i >= 3 && !gmm_random_chance(&seeded, 40))
+            continue;
+        make_subject(&s, &spec, false);
+        assert_int_equal(gmm_moe_check(&s.made.layer, &model), GMM_OK);
+        for (int c = 0; c < 3; c++) {
+            manner m = {.name = "pieces", .context = contexts[c], .strided = c == 1, .poison = (gmm_poison)(c + 1)};
+            gmm_moe_plan_sizes(m.context, &model, MANY, SLOTS, &sizes);
+            assert_true(gmm_moe_piece_rows(m.context, &model, &sizes, MANY * (SLOTS - 1)) > 0);
+            expect_many(&s, &m);
+            m.model = &model;
+            m.name = "pieces in scratch of NaN";
+            expect_many(&s, &m);
+            assert_int_equal(gmm_moe_plan_create(m.context, &s.made.layer, MANY, SLOTS, &m.plan), GMM_OK);
+            m.model = NULL;
+            m.name = "pieces of a plan";
+            expect_many(&s, &m);
+            expect_some(&s, &m);
+            gmm_moe_plan_destroy(m.plan);
+        }
+        free_subject(&s);
+    }
+    for (size_t c = 0; c < sizeof contexts / sizeof contexts[0]; c++)
+        gmm_context_destroy(contexts[c]);
 }
 
 /* ---- blocks of tokens, and cancelling ---------------------------------------------------------------------------- */
@@ -553,12 +604,43 @@ static void cancelled_calls_leave_whole_rows(void **state)
     gmm_context_destroy(two);
 }
 
+/* Between pieces too. */
+static void cancelled_between_pieces(void **state)
+{
+    gmm_moe_spec spec = plain(formats[0], formats[1]);
+    gmm_context *two = context_of((gmm_context_options){.threads = 2});
+    watcher w = {.stop_at = -1};
+    subject s;
+    int64_t calls = 0;
+
+    (void)state;
+    gmm_random_start(&seeded, __func__);
+    spec.tokens = MANY;
+    spec.skips = false;
+    gmm_moe_case_make(&s.made, &seeded, &spec);
+    s.made.layer.progress = watch;
+    s.made.layer.progress_user = &w;
+    for (int64_t stop_at = -1; stop_at < calls; stop_at++) {
+        size_t bytes = MANY * gmm_moe_case_row(&s.made);
+        memset(s.made.out.data, 0xA5, bytes);
+        w = (watcher){.stop_at = stop_at};
+        gmm_status status = gmm_moe_run(two, &s.made.layer, &s.made.x, &s.made.ids, &s.made.weights, &s.made.out);
+        assert_int_equal(status, stop_at < 0 ? GMM_OK : GMM_ERR_CANCELLED);
+        for (size_t i = 0; stop_at >= 0 && i < bytes; i++)
+            assert_int_equal(((unsigned char *)s.made.out.data)[i], 0xA5);
+        calls = stop_at < 0 ? w.calls : calls;
+    }
+    assert_int_equal(calls, 5); /* before the first, and after each of four times four pieces for two workers */
+    gmm_moe_case_free(&s.made);
+    gmm_context_destroy(two);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bits_are_a_tokens_own),
-        cmocka_unit_test(one_expert_of_many_rows),
-        cmocka_unit_test(cancelled_calls_leave_whole_rows),
+        cmocka_unit_test(bits_are_a_tokens_own),    cmocka_unit_test(one_expert_of_many_rows),
+        cmocka_unit_test(pieces_do_not_show),       cmocka_unit_test(cancelled_calls_leave_whole_rows),
+        cmocka_unit_test(cancelled_between_pieces),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

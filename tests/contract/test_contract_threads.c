@@ -7,47 +7,9 @@
 
 #include "cases.h"
 #include "cmocka_test.h"
+#include "host_loops.h"
 
 static gmm_random seeded;
-
-/* A host's loop on the calling thread, last item first. */
-static void reversed(void *user, int64_t count, void (*body)(void *arg, int64_t i), void *arg)
-{
-    (void)user;
-    for (int64_t i = count - 1; i >= 0; i--)
-        body(arg, i);
-}
-
-/* A host's loop on three POSIX threads of its own, each taking every third item. */
-typedef struct worker {
-    int64_t first, count;
-    void (*body)(void *arg, int64_t i);
-    void *arg;
-} worker;
-
-static void *work(void *arg)
-{
-    const worker *w = arg;
-
-    for (int64_t i = w->first; i < w->count; i += 3)
-        w->body(w->arg, i);
-    return NULL;
-}
-
-static void three_threads(void *user, int64_t count, void (*body)(void *arg, int64_t i), void *arg)
-{
-    pthread_t threads[3];
-    worker workers[3];
-
-    ++*(int64_t *)user;
-    for (int i = 0; i < 3; i++) {
-        workers[i] = (worker){i, count, body, arg};
-        if (pthread_create(&threads[i], NULL, work, &workers[i]) != 0)
-            abort();
-    }
-    for (int i = 0; i < 3; i++)
-        pthread_join(threads[i], NULL);
-}
 
 static gmm_context *context_of(gmm_context_options options)
 {
@@ -80,10 +42,10 @@ static void one_to_eight_threads_and_hosts(void **state)
     gmm_random_start(&seeded, __func__);
     for (int threads = 1; threads <= 8; threads++)
         contexts[threads - 1] = context_of((gmm_context_options){.threads = threads});
-    contexts[8] = context_of((gmm_context_options){.parallel_for = reversed});
-    contexts[9] = context_of((gmm_context_options){.threads = 5, .parallel_for = reversed});
+    contexts[8] = context_of((gmm_context_options){.parallel_for = gmm_loop_reversed});
+    contexts[9] = context_of((gmm_context_options){.threads = 5, .parallel_for = gmm_loop_reversed});
     contexts[10] = context_of(
-        (gmm_context_options){.threads = 3, .parallel_for = three_threads, .parallel_for_user = &host_calls});
+        (gmm_context_options){.threads = 3, .parallel_for = gmm_loop_three_threads, .parallel_for_user = &host_calls});
     for (const gmm_weight_kind *kind = gmm_weight_kinds; kind->name; kind++)
         for (int shape = 0; shape < 3; shape++) {
             if (kind != gmm_weight_kinds && !gmm_test_wanted(&seeded))

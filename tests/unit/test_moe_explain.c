@@ -51,7 +51,7 @@ static void all_is_said(void **state)
         "layer: 5 experts of 128 x 64, gate and up in one stack, rows in turns, GELU by activate_f32_portable; a "
         "shared expert of 48, gate and up apart, with a weight of its own\n"
         "tokens: 7 with 3 experts each, in 1 block of at most 7; rows sorted by expert; parts of at most 21 rows\n"
-        "scratch: 26.0 kB; 10.8 kB between the projections, 10.8 kB wait for the weighted sum\n"
+        "scratch: 26.1 kB; 10.8 kB between the projections, 10.8 kB wait for the weighted sum\n"
         "gate_up: 128 x 128, affine, 4 bits, groups of 64; dot_f32_portable, from 13 rows of an expert on "
         "outer_f32_portable; decode: portable\n"
         "down: 128 x 64, BF16; dot_f32_portable, from 17 rows of an expert on outer_f32_portable; decode: "
@@ -119,8 +119,14 @@ static void blocks_are_those_of_plans(void **state)
     gmm_moe_case_make(&made, &seeded, &spec);
     assert_int_equal(gmm_moe_explain(NULL, &made.layer, 1000000, 8, text, sizeof text), GMM_OK);
     assert_non_null(strstr(text, "\ntokens: 1000000 with 8 experts each, in 35 blocks of at most 28901; "));
-    assert_int_equal(gmm_moe_explain(NULL, &made.layer, 40000, 8, text, sizeof text), GMM_OK);
     assert_int_equal(gmm_moe_plan_create(NULL, &made.layer, 40000, 8, &plan), GMM_OK);
+    gmm_context *context = portable(GMM_ARITHMETIC_F32);
+    assert_int_equal(gmm_moe_explain(context, &made.layer, 1000, 8, text, sizeof text), GMM_OK);
+    assert_non_null(strstr(text, "; rows sorted by expert; each thread on its own, pieces of at most 128 rows\n"));
+    assert_int_equal(gmm_moe_explain(context, &made.layer, 100, 8, text, sizeof text), GMM_OK);
+    assert_non_null(strstr(text, "; rows sorted by expert; parts of at most 800 rows\n"));
+    gmm_context_destroy(context);
+    assert_int_equal(gmm_moe_explain(NULL, &made.layer, 40000, 8, text, sizeof text), GMM_OK);
     snprintf(scratch, sizeof scratch, "\nscratch: %.1f MB; ", (double)gmm_moe_plan_bytes(plan) * 1e-6);
     assert_non_null(strstr(text, scratch));
     gmm_moe_plan_destroy(plan);
