@@ -378,9 +378,8 @@ GMM_API bool gmm_cpu_feature_at(const gmm_context *context, size_t i, gmm_cpu_fe
 
 /** A micro-kernel. */
 typedef struct gmm_kernel_info {
-    const char *name; /**< also the name of its source file */
-    const char
-        *body; /**< "dot" (few rows), "outer" (many), "decode", "int8", "tile", "activate": docs/architecture.md */
+    const char *name;  /**< also the name of its source file */
+    const char *body;  /**< "dot", "outer", "decode", "int8", "tile" or "activate": docs/architecture.md */
     const char *reads; /**< the weight format that it reads; others are decoded for it */
     int32_t mr, nr;    /**< rows and columns of its tile */
     bool usable;       /**< the CPU has what it needs and no mask forbids it */

@@ -129,13 +129,13 @@ gmm_status gmm_plan_run(const gmm_context *context, const gmm_call *call, const 
 /* gmm_run with an arena of the caller's, from which nothing is taken before and after. */
 gmm_status gmm_run_in(const gmm_context *context, gmm_arena *arena, const gmm_product *product, gmm_array *out);
 
-/* What a kernel can do. */
 /* The next multiple of `step`. */
 static inline int64_t gmm_round_up(int64_t value, int64_t step)
 {
     return (value + step - 1) / step * step;
 }
 
+/* What a kernel can do. */
 typedef enum gmm_ability {
     GMM_CAN_DOT,
     GMM_CAN_OUTER,

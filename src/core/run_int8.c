@@ -101,11 +101,11 @@ bool gmm_run_int8_round(const gmm_context *context, run_job *job, gmm_arena *are
 
     for (int64_t i = 0; i < job->plan->item_count; i++)
         by_items += job->plan->items[i].rows;
-    if (lay_out(call, job->plan, 1, &at) || gmm_mul_overflows(call->lhs_indices.matrices, call->m, &rows))
-        return false;
-    if ((double)(by_items - rows) * (double)call->k <= worth)
+    if (gmm_mul_overflows(call->lhs_indices.matrices, call->m, &rows) ||
+        (double)(by_items - rows) * (double)call->k <= worth)
         return true;
-    if (gmm_mul_overflows(rows, at.row_bytes, &bytes) || !(job->rounded = gmm_arena_take(arena, bytes, 1)))
+    if (lay_out(call, job->plan, 1, &at) || gmm_mul_overflows(rows, at.row_bytes, &bytes) ||
+        !(job->rounded = gmm_arena_take(arena, bytes, 1)))
         return false;
     gmm_parallel(context, job->plan->workers, round_share, job);
     return true;

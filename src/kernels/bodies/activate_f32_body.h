@@ -1,8 +1,8 @@
-/* activate_f32_body.h - the functions between the projections of an expert: a loop for each, which compilers make
- * vectors of. docs/numerics.md has their bounds. SPDX-License-Identifier: MIT
+/* activate_f32_body.h - the functions between the projections of an expert: a loop for each, made vectors by compilers.
+ * SPDX-License-Identifier: MIT
  *
- * It needs no vocabulary: the folder of the file that includes it says how wide vectors are. Each operation is rounded
- * on its own, so they do not show in the results. */
+ * docs/numerics.md has their bounds. It needs no vocabulary: the folder of the file that includes it says how wide
+ * vectors are. Each operation is rounded on its own, so they do not show in the results. */
 #include "kernels/exponential.h"
 #include "kernels/kernel.h"
 
