@@ -91,6 +91,7 @@ typedef struct gmm_plan {
     const gmm_kernel *int8;    /* not NULL: int8 sums, and the other kernels are not used */
     const gmm_kernel *tile;    /* not NULL: tile sums; dot and decode serve those that are not finite */
     int32_t parts;             /* bf16 numbers to an element of lhs, for tile */
+    bool far;                  /* dot kernels fetch what comes much later */
     const gmm_kernel *decoder; /* NULL: the format's own decode */
     gmm_decode *decode;
     gmm_decode *decode_lhs; /* NULL: rows of lhs are converted by gmm_load_run */

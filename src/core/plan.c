@@ -56,6 +56,9 @@ static void choose_kernels(const gmm_context *context, const gmm_call *call, uin
     plan->dot_decodes = plan->dot != NULL;
     if (!plan->dot)
         plan->dot = gmm_kernel_choose(GMM_CAN_DOT, "f32", features);
+    /* Since Zen 4 what is fetched into the first level comes half as fast as into the second, in the order of memory.
+     * It is the CPU that counts, not what masks leave of it. */
+    plan->far = gmm_cpu_present() & GMM_CPU_FASTBF16;
     plan->outer = gmm_kernel_choose(GMM_CAN_OUTER, "f32", features);
     if (gmm_context_arithmetic(context) == GMM_ARITHMETIC_INT8 && call->quantized && call->dot)
         plan->int8 = gmm_kernel_choose(GMM_CAN_INT8, format->name, features);

@@ -64,6 +64,7 @@ static void dot_item(const run_job *job, const gmm_item *item, float *scratch)
             .rows = item->rows,
             .columns = columns,
             .k = call->k,
+            .far = plan->far,
             .x = x,
             .out = out,
             .out_stride = DOT_COLUMNS,
@@ -375,6 +376,7 @@ static void work(void *arg, int64_t worker)
 {
     run_job *job = arg;
     float *scratch = job->scratch + worker * job->scratch_floats;
+    const char *packed = NULL;
     int64_t next;
 
     while ((next = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed)) < job->plan->item_count) {
@@ -384,7 +386,7 @@ static void work(void *arg, int64_t worker)
         else if (job->plan->int8)
             gmm_run_int8_item(job, item, scratch);
         else if (job->plan->tile)
-            gmm_run_tile_item(job, item, scratch);
+            gmm_run_tile_item(job, item, scratch, &packed);
         else if (item->outer)
             outer_item(job, item, scratch);
         else if (!job->call->dot)

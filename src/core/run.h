@@ -172,6 +172,7 @@ void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch)
 /* Floats of scratch for an item. True when that overflows. */
 bool gmm_run_tile_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *floats);
 
-void gmm_run_tile_item(const run_job *job, const gmm_item *item, float *scratch);
+/* `*packed` is the row of lhs that lies packed in this scratch, alone, or NULL: a token has several experts. */
+void gmm_run_tile_item(const run_job *job, const gmm_item *item, float *scratch, const char **packed);
 
 #endif

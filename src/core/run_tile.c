@@ -21,8 +21,7 @@ typedef struct {
 /* True when it overflows. */
 static bool lay_out(const gmm_call *call, const gmm_plan *plan, int64_t rows, layout *at)
 {
-    bool sums = plan->tile->tile->order == GMM_TILE_CENTERED;
-    gmm_tile_rows x = gmm_tile_rows_for(call->k, sums, rows, plan->parts);
+    gmm_tile_rows x = gmm_tile_rows_for(plan->tile->tile->order, &call->weights, call->k, rows, plan->parts);
 
     *at = (layout){.x = x, .tiles = gmm_tile_count(rows, x.rows)};
     if (call->k > INT64_MAX / (1024 * rows))
@@ -47,11 +46,15 @@ bool gmm_run_tile_scratch(const gmm_call *call, const gmm_plan *plan, int64_t *f
     return overflow;
 }
 
-static void pack_rows(const run_job *job, const gmm_item *item, layout *at, float *scratch)
+static void pack_rows(const run_job *job, const gmm_item *item, layout *at, float *scratch, const char **packed)
 {
     const gmm_call *call = job->call;
+    const char *alone = item->rows == 1 ? lhs_row(job, item, 0) : NULL;
 
     at->x.pairs = (char *)scratch;
+    if (alone && alone == *packed)
+        return;
+    *packed = alone;
     for (int64_t tile = 0; tile < at->tiles; tile++) {
         int64_t first = tile * at->x.rows, rows = minimum(at->x.rows, item->rows - first);
         const char *source[GMM_TILE];
@@ -108,7 +111,7 @@ static void dot_again(const run_job *job, const gmm_item *item, gmm_weights_offs
     }
 }
 
-void gmm_run_tile_item(const run_job *job, const gmm_item *item, float *scratch)
+void gmm_run_tile_item(const run_job *job, const gmm_item *item, float *scratch, const char **packed)
 {
     const gmm_call *call = job->call;
     gmm_weights_offsets matrix = weight_offsets(job, item->group->matrix);
@@ -119,12 +122,13 @@ void gmm_run_tile_item(const run_job *job, const gmm_item *item, float *scratch)
     char **to = (char **)(void *)(scratch + at.to);
     for (int64_t r = 0; r < item->rows; r++)
         to[r] = out_row(job, item, r);
-    pack_rows(job, item, &at, scratch);
+    pack_rows(job, item, &at, scratch, packed);
     for (int64_t c = 0; c < item->columns; c += COLUMNS) {
         int64_t column = item->column + c, columns = minimum(COLUMNS, item->columns - c);
         gmm_tile_call tile = {
             .weights = &call->weights,
             .panel_block = call->panel_block,
+            .begins = c == 0,
             .columns = columns,
             .k = call->k,
             .rows = item->rows,

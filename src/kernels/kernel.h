@@ -63,6 +63,7 @@ typedef struct gmm_dot {
     gmm_rows w;            /* `columns` weight rows */
     int64_t rows, columns; /* any numbers */
     int64_t k;
+    bool far;              /* what comes much later is fetched, into the second-level cache; else the first */
     const float *const *x; /* [rows]: the rows of lhs, as `arrange` gives them */
     float *out;            /* [rows][out_stride]; nothing but the sums is written */
     int64_t out_stride;

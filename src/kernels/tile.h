@@ -22,22 +22,42 @@ static inline int64_t gmm_tile_blocks(int64_t k)
     return (k + GMM_TILE_BLOCK - 1) / GMM_TILE_BLOCK;
 }
 
+/* What is added to what: docs/numerics.md, "Tile sums". */
+typedef enum gmm_tile_order {
+    GMM_TILE_EVEN_ODD, /* tdpbf16ps */
+    GMM_TILE_PAIRS,    /* vdpbf16ps */
+    GMM_TILE_GROUPS,   /* vdpbf16ps, and each group of weights scaled */
+    GMM_TILE_CENTERED  /* likewise, with affine codes less the middle one; needs the sums of lhs */
+} gmm_tile_order;
+
 /* Rows of lhs, packed: tile after tile, in it [blocks][16 pairs of elements][width], zeros behind the end of K; then,
- * if there are sums, [blocks][width] dot sums of each block's elements by ones. */
+ * if there are sums, [blocks][width] dot sums of each block's elements by ones. Of every 2 * apart elements, the first
+ * half makes pairs with the second. */
 typedef struct gmm_tile_rows {
     char *pairs; /* aligned to 64 bytes */
     int64_t k;
     bool sums;     /* K is whole blocks and parts 1 then */
+    int32_t apart; /* 1, 2, 4 or 8 */
     int32_t rows;  /* of lhs in a tile, at most: parts * rows columns of it, one row's parts side by side */
     int32_t parts; /* 1 to 3 */
     int32_t width; /* columns of a tile, a power of two up to GMM_TILE; those that are left over are zeros */
 } gmm_tile_rows;
 
-/* How so many rows are to be packed; where to is left open. */
-static inline gmm_tile_rows gmm_tile_rows_for(int64_t k, bool sums, int64_t rows, int32_t parts)
+/* How so many rows are to be packed; where to is left open. Codes of a word of 32 bits are pairs with those 16 bits
+ * further, so that one shift brings all pairs of a number to the same place. */
+static inline gmm_tile_rows gmm_tile_rows_for(gmm_tile_order order, const gmm_weights *weights, int64_t k, int64_t rows,
+                                              int32_t parts)
 {
+    bool codes = order == GMM_TILE_GROUPS || order == GMM_TILE_CENTERED;
     int64_t most = GMM_TILE / parts;
-    gmm_tile_rows x = {.k = k, .sums = sums, .rows = (int32_t)(rows < most ? rows : most), .parts = parts, .width = 1};
+    gmm_tile_rows x = {
+        .k = k,
+        .sums = order == GMM_TILE_CENTERED,
+        .apart = codes ? 16 / weights->bits : 1,
+        .rows = (int32_t)(rows < most ? rows : most),
+        .parts = parts,
+        .width = 1,
+    };
 
     while (x.width < x.parts * x.rows)
         x.width *= 2;
@@ -82,20 +102,13 @@ typedef struct gmm_tile_call {
     const char *prepared;     /* not NULL: panels of prepared weights (core/prepared_weights.h) instead of w */
     int64_t panel_block;      /* their blocks of K */
     int64_t columns, k, rows; /* any numbers */
+    bool begins;              /* nobody has fetched the first columns */
     int64_t columns_after;    /* that come next, at the same stride: to be fetched */
     const gmm_tile_rows *x;
     char *scratch; /* scratch_bytes(), aligned to 64 bytes */
     float *out;    /* [rows][out_stride]; nothing but the sums is written */
     int64_t out_stride;
 } gmm_tile_call;
-
-/* What is added to what: docs/numerics.md, "Tile sums". */
-typedef enum gmm_tile_order {
-    GMM_TILE_EVEN_ODD, /* tdpbf16ps */
-    GMM_TILE_PAIRS,    /* vdpbf16ps */
-    GMM_TILE_GROUPS,   /* vdpbf16ps, and each group of weights scaled */
-    GMM_TILE_CENTERED  /* likewise, with affine codes less the middle one; needs the sums of lhs */
-} gmm_tile_order;
 
 struct gmm_tile {
     gmm_tile_order order;

@@ -126,17 +126,19 @@ static float groups_sum(const problem *p, const float *x, int64_t column)
 {
     const uint8_t *codes = (const uint8_t *)check_rows_at(&p->codes, column);
     int64_t size = p->order == GMM_TILE_CENTERED ? GMM_TILE_BLOCK : p->weights.group_size;
+    int64_t apart = 16 / p->weights.bits; /* the elements of a pair */
     float sum = 0, ones[GMM_TILE_BLOCK];
 
     for (int i = 0; i < GMM_TILE_BLOCK; i++)
         ones[i] = 1;
     for (int64_t begin = 0; begin < p->k; begin += size) {
         int64_t g = begin / p->weights.group_size;
-        float group = 0, w[2];
-        for (int64_t i = begin; i < begin + size; i += 2) {
-            w[0] = code_value(&p->weights, codes, i);
-            w[1] = code_value(&p->weights, codes, i + 1);
-            group = step(x + i, w, 0, 2, step(x + i, w, 1, 2, group));
+        float group = 0;
+        for (int64_t i = 0; i < size; i += 1 + (i % (2 * apart) == apart - 1) * apart) {
+            const float pair[2] = {x[begin + i], x[begin + i + apart]};
+            const float w[2] = {code_value(&p->weights, codes, begin + i),
+                                code_value(&p->weights, codes, begin + i + apart)};
+            group = step(pair, w, 0, 2, step(pair, w, 1, 2, group));
         }
         sum = fmaf(scale_of(p, column, g), group, sum);
         if (p->order == GMM_TILE_CENTERED)
@@ -286,7 +288,7 @@ static void free_problem(problem *p)
 static gmm_tile_rows pack_rows(const gmm_kernel *kernel, const problem *p, gmm_random *random, int64_t row,
                                int64_t rows, gmm_guarded *memory)
 {
-    gmm_tile_rows x = gmm_tile_rows_for(p->k, p->order == GMM_TILE_CENTERED, rows, p->parts);
+    gmm_tile_rows x = gmm_tile_rows_for(p->order, &p->weights, p->k, rows, p->parts);
     int64_t tiles = gmm_tile_count(rows, x.rows);
 
     gmm_guarded_make(memory, (size_t)(tiles * gmm_tile_bytes(&x)), GMM_GUARD_AFTER, 0);

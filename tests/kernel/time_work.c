@@ -291,7 +291,7 @@ static void call_tile(const time_item *item, time_memory *memory, const gmm_rows
         call_dot(item, memory, w);
         return;
     }
-    x = gmm_tile_rows_for(item->k, item->kernel->tile->order == GMM_TILE_CENTERED, item->rows, 1);
+    x = gmm_tile_rows_for(item->kernel->tile->order, &item->weights, item->k, item->rows, 1);
     x.pairs = (char *)memory->a;
     item->kernel->tile->multiply(&(gmm_tile_call){
         .weights = &item->weights,

@@ -35,7 +35,7 @@ static inline void decode_block(const uint8_t *codes, uint8_t scale, char *to)
     e4m3_over_256(_mm256_loadu_si256((const __m256i *)(const void *)codes), values);
     for (int i = 0; i < 2; i++)
         values[i] = _mm512_mul_ps(_mm512_mul_ps(values[i], missing), by);
-    _mm512_store_si512(to, upper_halves(values[0], values[1]));
+    _mm512_store_si512(to, upper_halves(values[0], pair_places(1), values[1]));
 }
 
 /* Block `block` of 64 codes, each in the upper byte of a word, zeros below. */

@@ -54,13 +54,20 @@ static inline void prepared_pairs(const gmm_tile_call *call, int64_t column, int
 
 /* ---- rows of lhs ---- */
 
-/* The upper halves of two vectors of f32 numbers, in order: bf16 numbers. */
-static inline __m512i upper_halves(__m512 first, __m512 second)
+/* Where the upper halves of pairs of 32 floats lie, whose elements are `apart`. */
+static inline __m512i pair_places(int apart)
 {
-    const __m512i odd = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25,
-                                         23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+    const __m512i pair = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i element = _mm512_add_epi32(pair, _mm512_and_si512(pair, _mm512_set1_epi32(-apart)));
 
-    return _mm512_permutex2var_epi16(_mm512_castps_si512(first), odd, _mm512_castps_si512(second));
+    return _mm512_add_epi32(_mm512_mullo_epi32(element, _mm512_set1_epi32(0x00020002)),
+                            _mm512_set1_epi32(0x00010001 + (2 * apart << 16)));
+}
+
+/* The upper halves of two vectors of f32 numbers, bf16 numbers, from such places. */
+static inline __m512i upper_halves(__m512 first, __m512i places, __m512 second)
+{
+    return _mm512_permutex2var_epi16(_mm512_castps_si512(first), places, _mm512_castps_si512(second));
 }
 
 /* What numbers are without their first eight significant bits: exact. Of infinities and NaN, nothing. */
@@ -93,6 +100,7 @@ static inline void tile_pack(const gmm_tile_pack *call)
     const gmm_tile_rows *to = call->to;
     float *pairs = (float *)(void *)(to->pairs + call->tile * gmm_tile_bytes(to) +
                                      call->begin / GMM_TILE_BLOCK * gmm_tile_block_bytes(to));
+    const __m512i places = pair_places(to->apart);
     vf32 columns[GMM_TILE];
 
     if (to->sums)
@@ -106,7 +114,7 @@ static inline void tile_pack(const gmm_tile_pack *call)
             vf32 first = _mm512_maskz_loadu_ps(first_16(left), from);
             vf32 second = _mm512_maskz_loadu_ps(left > 16 ? first_16(left - 16) : 0, left > 16 ? from + 16 : from);
             for (int32_t part = 0; part < to->parts; part++) {
-                columns[r * to->parts + part] = _mm512_castsi512_ps(upper_halves(first, second));
+                columns[r * to->parts + part] = _mm512_castsi512_ps(upper_halves(first, places, second));
                 first = without_upper(first);
                 second = without_upper(second);
             }

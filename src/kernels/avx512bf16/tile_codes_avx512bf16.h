@@ -5,14 +5,11 @@
 
 #include "kernels/avx512bf16/tile_avx512bf16.h"
 
-/* Codes 2 i and 2 i + 1 of 2 or 4 bits of each word, by a table of bf16 numbers: its permutation takes five bits, so
+/* Codes i of 2 or 4 bits of both halves of each word, by a table of bf16 numbers: its permutation takes five bits, so
  * other bits come after the code's, and the table repeats itself. */
 static inline __attribute__((always_inline)) __m512bh pair_of_words(int bits, __m512i words, int i, __m512i table)
 {
-    const int64_t each = INT64_C(0x0001000100010001);
-    const int64_t places = INT64_C(0x0020002000000000) + bits * INT64_C(0x0001000000010000) + 2 * bits * i * each;
-
-    return (__m512bh)_mm512_permutexvar_epi16(_mm512_multishift_epi64_epi8(_mm512_set1_epi64(places), words), table);
+    return (__m512bh)_mm512_permutexvar_epi16(_mm512_srli_epi16(words, (unsigned)(bits * i)), table);
 }
 
 /* Some groups of K of 16 columns, whose scales are to be decoded: [count][stride], 16 of each group. There is room for

@@ -7,7 +7,7 @@
 
 /* ---- codes ---- */
 
-/* Codes 2 i and 2 i + 1 of eight. */
+/* Codes i and i + 4 of eight. */
 static inline __attribute__((always_inline)) __m512bh e2m1_pair(__m512i words, int i)
 {
     const __m256i values =
@@ -35,7 +35,7 @@ static const uint8_t e4m3_lower[128] __attribute__((aligned(64))) = {
     0x70, 0x80, 0x90, 0xa0, 0xb0, 0xc0, 0xd0, 0xe0, 0xf0, 0x00, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0x80, 0x90,
     0xa0, 0xb0, 0xc0, 0xd0, 0xe0, 0xf0, 0x00, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0xc0};
 
-/* Codes 2 i and 2 i + 1 of four, times 2^9. The permutations take seven bits of a code; the eighth is its sign. */
+/* Codes i and i + 2 of four, times 2^9. The permutations take seven bits of a code; the eighth is its sign. */
 static inline __attribute__((always_inline)) __m512bh e4m3_pair(__m512i words, int i)
 {
     const __m512i *upper = (const __m512i *)(const void *)e4m3_upper,
@@ -44,12 +44,12 @@ static inline __attribute__((always_inline)) __m512bh e4m3_pair(__m512i words, i
     const __m512i magnitude = _mm512_permutex2var_epi8(upper[0], words, upper[1]);
     /* magnitude | (words & 0x80) */
     const __m512i above = _mm512_ternarylogic_epi32(magnitude, words, _mm512_set1_epi8((char)0x80), 0xf8);
-    /* Two bytes of a lane, each the lower and the upper one. */
-    const __m512i lanes = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60);
-    const __m512i places = _mm512_add_epi32(_mm512_mullo_epi32(lanes, _mm512_set1_epi32(0x01010101)),
-                                            _mm512_set1_epi32(0x41014000 + 0x02020202 * i));
 
-    return (__m512bh)_mm512_permutex2var_epi8(below, places, above);
+    /* a | (b & c): the upper bytes of both halves beside the lower ones. */
+    return i == 0
+               ? (__m512bh)_mm512_ternarylogic_epi32(_mm512_slli_epi16(above, 8), below, _mm512_set1_epi16(0xff), 0xf8)
+               : (__m512bh)_mm512_ternarylogic_epi32(_mm512_srli_epi16(below, 8), above,
+                                                     _mm512_set1_epi16((short)0xff00), 0xf8);
 }
 
 /* ---- scales ---- */

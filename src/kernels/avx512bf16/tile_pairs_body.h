@@ -18,11 +18,11 @@
  * It defines tile_multiply, of which the number of bits is a constant, and tile_scratch_bytes. */
 
 enum {
-    CHUNK = 256,        /* elements of K of a panel of pairs */
-    PIECE = 2048,       /* elements of K whose scales are decoded at once, at most */
-    PIECE_BYTES = 1024, /* of each of 16 weight rows */
-    ROWS = 8,           /* of sums that are held in registers, of 32 columns */
-    STEP = 4,           /* pairs of a chunk between fetches */
+    CHUNK = 256,                  /* elements of K of a panel of pairs */
+    PIECE = 2048,                 /* elements of K whose scales are decoded at once, at most */
+    AHEAD = 65536,                /* bytes: 16 weight rows at once are fetched from the second-level cache */
+    ROWS = 8,                     /* of sums that are held in registers, of 32 columns */
+    STEP = CHUNK / 2 / GMM_PANEL, /* pairs of a chunk between fetches of a column */
     PANEL_PAIRS = CHUNK / 2 * GMM_PANEL,
     PIECE_GROUPS = PIECE / TILE_GROUP
 };
@@ -72,67 +72,97 @@ static inline __attribute__((always_inline)) void load_words(const gmm_tile_call
 
 /* ---- fetching ---- */
 
-/* Bytes of a column, of codes, scales or biases, and from one column to the next. An address and not a pointer: it may
- * leave the array. */
+/* Lines of some columns, of codes, scales or biases, column after column: memory likes runs. They go to the
+ * second-level cache: 16 rows that lie 4096 bytes apart share one set of the first. Addresses and not pointers: they
+ * may leave the array. */
 typedef struct {
-    uintptr_t from;
-    int64_t bytes, step;
+    uintptr_t from;      /* the column in hand */
+    int64_t at;          /* its bytes that have been fetched */
+    int64_t bytes, step; /* of a column, and from one to the next */
+    int64_t columns;     /* that are left */
 } run;
 
-/* What is fetched while something else is multiplied: `done` columns have been. */
+/* What is fetched while something else is multiplied. */
 typedef struct {
-    int64_t columns, done;
     run runs[2 + TILE_MIDDLES];
 } fetching;
 
-/* `count` elements from k on; `group` of them have a number, or there are no numbers. */
-static inline run numbers_run(const void *first, int64_t row_bytes, gmm_dtype dtype, int64_t column, int64_t k,
-                              int64_t count, int64_t group)
+/* The last byte of a line is asked for: the line in which a column begins came with the one before. */
+static inline run run_of(const void *first, int64_t offset, int64_t bytes, int64_t step, int64_t columns)
 {
-    const int64_t bytes = gmm_dtype_bits(dtype) / 8;
-
-    if (!first)
+    if (!first || bytes == 0)
         return (run){0};
-    return (run){(uintptr_t)first + (uintptr_t)(column * row_bytes + k / group * bytes), count / group * bytes,
-                 row_bytes};
+    return (run){(uintptr_t)first + (uintptr_t)offset + 63, 0, bytes, step, columns};
 }
 
-/* What comes after `at`, in the same panels and pieces of K; after the last column of the call, what the next call
- * begins with. */
-static inline fetching fetch_after(const gmm_tile_call *call, const chunk *at, int64_t columns, int64_t count)
+/* What is multiplied `pieces` pieces of `columns` columns and `count` elements of K after `at`; behind the last column
+ * of the call is what the next call begins with. */
+static inline fetching fetch_after(const gmm_tile_call *call, const chunk *at, int64_t columns, int64_t count,
+                                   int64_t pieces)
 {
     const gmm_weights *weights = call->weights;
     const gmm_rows *w = &call->w;
-    const bool quantized = weights->format->quantized, last = at->k + at->count == call->k;
-    const int64_t k = last ? 0 : at->k + at->count, column = at->column + (last ? at->columns : 0);
+    const bool quantized = weights->format->quantized;
     const int64_t bits = quantized ? weights->bits : 16, group = quantized ? weights->group_size : 1;
-    const int64_t left = call->columns + call->columns_after - column;
-    const int64_t here = call->k - k < count ? call->k - k : count;
-    fetching next = {.columns = call->prepared ? 0 : left < columns ? left : columns};
+    const int64_t scale_bytes = gmm_dtype_bits(weights->scales_dtype) / 8;
+    const int64_t bias_bytes = gmm_dtype_bits(weights->biases_dtype) / 8;
+    int64_t k = at->k, column = at->column;
 
-    next.runs[0] = (run){(uintptr_t)w->first.codes + (uintptr_t)(column * w->code_bytes + k * bits / 8),
-                         here * bits / 8, w->code_bytes};
-    next.runs[1] = numbers_run(w->first.scales, w->scale_bytes, weights->scales_dtype, column, k, here, group);
+    for (; pieces > 0; pieces--) {
+        k += count;
+        if (k >= call->k) {
+            k = 0;
+            column += columns;
+        }
+    }
+    const int64_t left = call->prepared ? 0 : call->columns + call->columns_after - column;
+    const int64_t here = call->k - k < count ? call->k - k : count, most = left < columns ? left : columns;
+    fetching next = {
+        {run_of(w->first.codes, column * w->code_bytes + k * bits / 8, here * bits / 8, w->code_bytes, most),
+         run_of(w->first.scales, column * w->scale_bytes + k / group * scale_bytes, here / group * scale_bytes,
+                w->scale_bytes, most)}};
+
     if (TILE_MIDDLES)
-        next.runs[1 + TILE_MIDDLES] =
-            numbers_run(w->first.biases, w->bias_bytes, weights->biases_dtype, column, k, here, group);
+        next.runs[1 + TILE_MIDDLES] = run_of(w->first.biases, column * w->bias_bytes + k / group * bias_bytes,
+                                             here / group * bias_bytes, w->bias_bytes, most);
     return next;
 }
 
-/* The share of one of `steps`. What is used once, a constant, is not to be written to the last-level cache. Of each 64
- * bytes the last one: the line in which a run begins came with the one before. */
-static inline __attribute__((always_inline)) void fetch_step(fetching *next, int64_t step, int64_t steps, bool once)
+/* Some pieces that fill AHEAD bytes, or many small ones. */
+static inline int64_t pieces_ahead(int64_t piece_bytes)
 {
-    for (; next->done * steps < next->columns * (step + 1); next->done++)
-        for (int i = 0; i < 2 + TILE_MIDDLES; i++) {
-            run *of = &next->runs[i];
-            for (uintptr_t line = of->from + 63; line < of->from + 63 + (uintptr_t)of->bytes; line += 64)
-                if (once)
-                    __builtin_prefetch((const void *)line, 0, 0);
-                else
-                    __builtin_prefetch((const void *)line, 0, 2);
+    const int64_t pieces = (AHEAD + piece_bytes / 2) / piece_bytes;
+
+    return pieces < 1 ? 1 : pieces < 8 ? pieces : 8;
+}
+
+static inline __attribute__((always_inline)) void fetch_lines(run *of, int64_t lines)
+{
+    while (lines > 0 && of->columns > 0) {
+        const int64_t left = (of->bytes - of->at + 63) / 64, here = lines < left ? lines : left;
+        const char *line = (const char *)of->from + of->at;
+        for (int64_t i = 0; i < here; i++)
+            __builtin_prefetch(line + i * 64, 0, 2);
+        lines -= here;
+        of->at += here * 64;
+        if (here == left) {
+            of->at = 0;
             of->from += (uintptr_t)of->step;
+            of->columns--;
         }
+    }
+}
+
+/* All lines of the next column. */
+static inline __attribute__((always_inline)) void fetch_column(fetching *next)
+{
+    for (int i = 0; i < 2 + TILE_MIDDLES; i++) {
+        run *of = &next->runs[i];
+        for (int64_t line = 0; line < of->bytes; line += 64)
+            __builtin_prefetch((const void *)(of->from + (uintptr_t)line), 0, 2);
+        of->from += (uintptr_t)of->step;
+    }
+    next->runs[0].columns--;
 }
 
 /* ---- a tile of few rows ---- */
@@ -189,6 +219,7 @@ static inline __attribute__((always_inline)) void add_groups(row_sums *at, int g
 {
     const int64_t each = TILE_GROUP / 2 / word_pairs(bits);
 
+#pragma GCC unroll 8
     for (int64_t i = 0; i < each; i++)
 #pragma GCC unroll 4
         for (int g = 0; g < groups; g++)
@@ -202,8 +233,8 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
 {
     const int64_t width = rows > 4 ? 8 : rows > 2 ? 4 : rows; /* of the packed rows: a constant */
     const int64_t block = block_of(bits), group_words = TILE_GROUP / 2 / word_pairs(bits);
-    /* While it is multiplied the next one is fetched; both have to fit into the first-level cache. */
-    const int64_t piece = 8 * PIECE_BYTES / bits < PIECE ? 8 * PIECE_BYTES / bits : PIECE;
+    const int64_t piece_bytes = GMM_TILE * (call->k < PIECE ? call->k : PIECE) * bits / 8;
+    const int64_t ahead = pieces_ahead(piece_bytes);
     const int64_t most = block / TILE_GROUP < 4 ? block / TILE_GROUP : 4;
     const int side = (int)(ROWS / rows < most ? ROWS / rows : most); /* groups side by side */
     const int shift = TILE_SHIFT(call);
@@ -216,8 +247,10 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
     for (int r = 0; r < ROWS; r++)
         all.sums[r] = all.group[r] = vf32_zero();
     for (; at.k < call->k; at.k += at.count) {
-        at.count = call->k - at.k < piece ? call->k - at.k : piece;
-        fetching next = fetch_after(call, &at, GMM_TILE, piece);
+        at.count = call->k - at.k < PIECE ? call->k - at.k : PIECE;
+        fetching next = fetch_after(call, &at, GMM_TILE, PIECE, ahead);
+        for (int i = 1; i < 2 + TILE_MIDDLES; i++)
+            fetch_lines(&next.runs[i], INT64_MAX);
         const int64_t blocks = (at.count + block - 1) / block;
         group_numbers of = {scales, middles, TILE_MIDDLES ? gmm_tile_sums(call->x, 0) + at.k / TILE_GROUP * width : x,
                             .shift = shift};
@@ -230,7 +263,7 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
         for (int64_t b = 0; b < blocks; b++) {
             const int64_t k = at.k + b * block, here = call->k - k < block ? call->k - k : block;
             vf32 words[GMM_TILE];
-            fetch_step(&next, b, blocks, true);
+            fetch_lines(&next.runs[0], GMM_TILE);
             load_words(call, column, at.columns, k, bits, words);
             if (block < TILE_GROUP) {
 #pragma GCC unroll 16
@@ -241,10 +274,13 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
                     end_groups(&all, 1, rows, &of, width);
                 continue;
             }
-            int64_t g = 0;
-            for (; side > 1 && (g + side - 1) * TILE_GROUP < here; g += side, x += side * TILE_GROUP / 2 * width)
-                add_groups(&all, side, bits, rows, words + g * group_words, x, width, &of);
-            for (; g * TILE_GROUP < here; g++, x += TILE_GROUP / 2 * width)
+            if (here == block) {
+#pragma GCC unroll 16
+                for (int64_t g = 0; g < block / TILE_GROUP; g += side, x += side * TILE_GROUP / 2 * width)
+                    add_groups(&all, side, bits, rows, words + g * group_words, x, width, &of);
+                continue;
+            }
+            for (int64_t g = 0; g * TILE_GROUP < here; g++, x += TILE_GROUP / 2 * width)
                 add_groups(&all, 1, bits, rows, words + g * group_words, x, width, &of);
         }
     }
@@ -320,8 +356,8 @@ static inline __attribute__((always_inline)) void chunk_by_rows(const gmm_tile_c
             products[r][0] = products[r][1] = vf32_zero();
         for (int64_t p = group; p < end; p++, w += GMM_PANEL, x += width) {
             const __m512bh first = (__m512bh)vf32_load(w), second = (__m512bh)vf32_load(w + GMM_TILE);
-            if (p % STEP == 0)
-                fetch_step(next, p / STEP, pairs / STEP, false);
+            if (p % STEP == 0 && next->runs[0].columns > 0)
+                fetch_column(next);
 #pragma GCC unroll 8
             for (int r = 0; r < rows; r++) {
                 const __m512bh both = (__m512bh)vf32_all(x[r]);
@@ -385,6 +421,13 @@ static inline __attribute__((always_inline)) void tile_multiply(const gmm_tile_c
     const panel chunk_panel = {pairs, scales, scales + TILE_MIDDLES * PIECE_GROUPS * GMM_PANEL};
 
     if (call->rows <= ROWS) {
+        const chunk first = {0, GMM_TILE, 0, PIECE};
+        const int64_t ahead = pieces_ahead(GMM_TILE * (call->k < PIECE ? call->k : PIECE) * bits / 8);
+        for (int64_t i = 0; i < ahead && call->begins; i++) {
+            fetching next = fetch_after(call, &first, GMM_TILE, PIECE, i);
+            for (int j = 0; j < 2 + TILE_MIDDLES; j++)
+                fetch_lines(&next.runs[j], INT64_MAX);
+        }
         for (int64_t column = 0; column < call->columns; column += GMM_TILE) {
 #define CALL(rows) columns_by_rows(call, column, bits, rows)
             BY_ROWS(call->rows, CALL)
@@ -393,7 +436,7 @@ static inline __attribute__((always_inline)) void tile_multiply(const gmm_tile_c
         return;
     }
     for (chunk at = chunk_at(call, 0, 0, CHUNK); at.columns > 0; at = chunk_after(call, &at, CHUNK)) {
-        fetching next = fetch_after(call, &at, GMM_PANEL, CHUNK);
+        fetching next = fetch_after(call, &at, GMM_PANEL, CHUNK, 1);
         fill_panel(call, &at, bits, &chunk_panel);
         for (int64_t tile = 0; tile < tiles; tile++)
             chunk_by_tile(call, &at, &chunk_panel, tile, &next);

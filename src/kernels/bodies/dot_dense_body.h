@@ -9,26 +9,38 @@
 #include "kernels/bodies/dot_body.h"
 
 enum {
-    DENSE_AHEAD = 1024 /* bytes */
+    DENSE_AHEAD = 1024, /* bytes */
+    DENSE_FAR = 32768
 };
 
 /* What a tile fetches: each of its rows DENSE_AHEAD bytes ahead, and where a row ends, the row of the next tile that
- * will be read in its place. Addresses and not pointers, as they may leave the array. */
+ * will be read in its place. Or, far away, memory in its order, as fast as it is read. Addresses and not pointers, as
+ * they may leave the array. */
 typedef struct {
     uintptr_t at;
     int64_t left; /* bytes up to the rows' ends */
     int64_t jump;
+    bool far;
 } dense_fetch;
 
-static inline dense_fetch dense_fetch_begin(const void *row, int columns, int64_t stride, int64_t row_bytes)
+static inline dense_fetch dense_fetch_begin(const void *row, int columns, int64_t stride, int64_t row_bytes, bool far)
 {
     int64_t ahead = row_bytes < DENSE_AHEAD ? row_bytes : DENSE_AHEAD;
 
-    return (dense_fetch){(uintptr_t)row + (uintptr_t)ahead, row_bytes - ahead, columns * stride - row_bytes};
+    if (far)
+        return (dense_fetch){.at = (uintptr_t)row + DENSE_FAR, .far = true};
+    return (dense_fetch){(uintptr_t)row + (uintptr_t)ahead, row_bytes - ahead, columns * stride - row_bytes, false};
 }
 
 static inline __attribute__((always_inline)) void dense_fetch_step(dense_fetch *fetch, int columns, int64_t stride)
 {
+    if (fetch->far) {
+#pragma GCC unroll 4
+        for (int i = 0; i < columns * 16 * DENSE_BYTES; i += 64)
+            __builtin_prefetch((const void *)(fetch->at + (uintptr_t)i), 0, 2);
+        fetch->at += (uintptr_t)columns * 16 * DENSE_BYTES;
+        return;
+    }
     if (fetch->left <= 0) {
         fetch->at += (uintptr_t)fetch->jump;
         fetch->left = INT64_MAX;
@@ -46,7 +58,7 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
     const int nr = DOT_NR(variant, rows);
     const int64_t stride = step * call->w.code_bytes;
     const char *w = gmm_row_at(&call->w, column).codes;
-    dense_fetch fetch = dense_fetch_begin(w, nr, stride, call->k * DENSE_BYTES);
+    dense_fetch fetch = dense_fetch_begin(w, nr, stride, call->k * DENSE_BYTES, call->far);
     vf32 sum[DOT_MR][DOT_MAX_NR];
     int64_t k = 0;
 

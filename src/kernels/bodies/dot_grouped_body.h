@@ -26,7 +26,8 @@
 #endif
 
 enum {
-    GROUPS_AHEAD = 64 /* groups whose scales are converted together */
+    GROUPS_AHEAD = 64, /* groups whose scales are converted together */
+    GROUPS_FAR = 16384 /* bytes */
 };
 
 static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, int variant, const float *const *x,
@@ -36,7 +37,7 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
     const int64_t size = GROUP_SIZE(call->weights), step_bytes = GROUP_STEP * group_bits(variant) / 8;
     const int64_t stride = step * call->w.code_bytes;
     const uint8_t *codes = (const uint8_t *)gmm_row_at(&call->w, column).codes;
-    uintptr_t next_tile = dot_next_tile(call, column, nr);
+    uintptr_t next = call->far ? (uintptr_t)codes + GROUPS_FAR : dot_next_tile(call, column, nr);
     int64_t groups = call->k / size, k = 0;
     float scales[DOT_MAX_NR][GROUPS_AHEAD], biases[DOT_MAX_NR][GROUPS_AHEAD];
     vf32 sum[DOT_MR][DOT_MAX_NR];
@@ -59,10 +60,13 @@ static inline __attribute__((always_inline)) void dot_tile(const gmm_dot *call, 
                 group_of[c] = group_begin(variant, scales[c][g], biases[c][g]);
             for (int64_t end = k + size; k < end; k += GROUP_STEP, codes += step_bytes) {
                 vf32 weight[DOT_MAX_NR][GROUP_STEP / 16];
-                /* Rows lie one after the other, so the next tile's are one stream, nr times as fast. */
+                /* Rows lie one after the other, so what comes is one stream, nr times as fast. */
                 for (int64_t line = 0; line < nr * step_bytes; line += 64)
-                    __builtin_prefetch((const void *)(next_tile + (uintptr_t)line));
-                next_tile += (uintptr_t)(nr * step_bytes);
+                    if (call->far)
+                        __builtin_prefetch((const void *)(next + (uintptr_t)line), 0, 2);
+                    else
+                        __builtin_prefetch((const void *)(next + (uintptr_t)line));
+                next += (uintptr_t)(nr * step_bytes);
 #pragma GCC unroll 4
                 for (int c = 0; c < nr; c++) {
                     group_weights(variant, &group_of[c], codes + c * stride, weight[c]);
