@@ -226,6 +226,7 @@ void gmm_run_int8_item(const run_job *job, const gmm_item *item, float *scratch)
                 .columns = columns,
                 .k = job->call->k,
                 .rows = item->rows,
+                .far = job->plan->far,
                 .x = rows,
                 .out = results,
                 .out_stride = GMM_PANEL,

@@ -60,6 +60,7 @@ typedef struct gmm_int8_dot {
     gmm_rows w;
     int64_t columns, k;
     int64_t rows;
+    bool far;              /* as for gmm_dot */
     const gmm_int8_row *x; /* [rows] */
     float *out;            /* `columns` of each row are written */
     int64_t out_stride;    /* from one row to the next */

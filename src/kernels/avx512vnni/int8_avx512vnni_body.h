@@ -27,6 +27,7 @@ enum {
     INT8_GROUPS = 128, /* whose terms are kept until all columns have theirs */
     INT8_PIECE = 128,  /* codes of each column that are turned together: whole groups */
     INT8_AHEAD = 2048, /* bytes: how far the dot body fetches ahead, at least */
+    INT8_FAR = 16384,
 };
 
 /* ---- activations ---- */
@@ -214,6 +215,15 @@ static inline __attribute__((always_inline)) __m512 group_terms(__m512i sums, __
     return exact_terms(_mm512_cvtepi32_ps(sums), INT8_ZERO, x_sums, scales, biases);
 }
 
+/* Numbers of groups from `first` on, of a row so many bytes behind. */
+static inline void fetch_numbers(gmm_dtype dtype, const void *row, int64_t behind, int64_t first, int64_t count)
+{
+    const int64_t bytes = gmm_dtype_bits(dtype) / 8;
+
+    for (int64_t at = first * bytes; at < (first + count) * bytes; at += 64)
+        __builtin_prefetch((const void *)((uintptr_t)row + (uintptr_t)(behind + at)), 0, 2);
+}
+
 /* Terms of `count` groups of one column from group `first` on, those of row r at terms[r]. */
 static inline __attribute__((always_inline)) void column_terms(const gmm_int8_dot *call, int bits, int size,
                                                                int64_t column, int64_t first, int64_t count,
@@ -223,14 +233,22 @@ static inline __attribute__((always_inline)) void column_terms(const gmm_int8_do
     const uint8_t *codes = (const uint8_t *)row.codes + first * size * bits / 8;
     float scales[INT8_GROUPS], biases[INT8_GROUPS];
     /* Rows lie one after the other, mostly: a few KB ahead is the next one, or the one after that. */
-    int64_t row_bytes = call->k * bits / 8, rows = 1 + INT8_AHEAD / row_bytes;
+    int64_t row_bytes = call->k * bits / 8, rows = 1 + (call->far ? INT8_FAR : INT8_AHEAD) / row_bytes;
     uintptr_t ahead = (uintptr_t)codes + (uintptr_t)(rows * call->w.code_bytes);
 
+    if (call->far) {
+        fetch_numbers(call->weights->scales_dtype, row.scales, rows * call->w.scale_bytes, first, count);
+        if (INT8_BIASES)
+            fetch_numbers(call->weights->biases_dtype, row.biases, rows * call->w.bias_bytes, first, count);
+    }
     group_scales(call->weights, row, first, count, scales, biases);
     for (int64_t g = 0; g < count; g += 16, codes += 2 * size * bits) {
         int64_t groups = count - g;
         for (int64_t line = 0; line < 2 * size * bits; line += 64)
-            __builtin_prefetch((const void *)(ahead + (uintptr_t)line));
+            if (call->far)
+                __builtin_prefetch((const void *)(ahead + (uintptr_t)line), 0, 2);
+            else
+                __builtin_prefetch((const void *)(ahead + (uintptr_t)line));
         ahead += (uintptr_t)(2 * size * bits);
         /* With more rows than one the codes come from the first level again. */
         for (int64_t r = 0; r < (bits == 8 ? call->rows : 1); r++) {
