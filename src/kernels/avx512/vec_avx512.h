@@ -65,7 +65,7 @@ static inline void vf32_store_first(int64_t count, float *p, vf32 v)
 }
 
 /* m[i] lane j = m[j] lane i. */
-static inline void vf32_transpose(vf32 m[16])
+static inline __attribute__((always_inline)) void vf32_transpose(vf32 m[16])
 {
     vf32 t[16];
 

@@ -47,26 +47,33 @@ static inline vf32 add_pairs(vf32 sum, __m512bh w, const float *x)
 
 /* ---- weights ---- */
 
-/* Words of the block at k of 16 columns, of which `there` are not missing; what is missing is zero. */
-static inline __attribute__((always_inline)) void load_words(const gmm_tile_call *call, int64_t column, int64_t there,
-                                                             int64_t k, int bits, vf32 words[GMM_TILE])
+/* Words of a block at k of 16 columns. */
+static inline __attribute__((always_inline)) void load_block(const gmm_tile_call *call, int64_t column, int64_t k,
+                                                             int bits, vf32 words[GMM_TILE])
 {
-    const int64_t stride = call->w.code_bytes, bytes = (call->k - k) * bits / 8;
     const char *from = (const char *)gmm_row_at(&call->w, column).codes + k * bits / 8;
+
+#pragma GCC unroll 16
+    for (int64_t c = 0; c < GMM_TILE; c++)
+        words[c] = vf32_load((const float *)(const void *)(from + c * call->w.code_bytes));
+    vf32_transpose(words);
+}
+
+/* Likewise of `count` elements, or a block of them, of which `there` columns are not missing; what is missing is zero.
+ */
+static __attribute__((noinline)) void load_part(const gmm_tile_call *call, int64_t column, int64_t there, int64_t k,
+                                                int64_t count, int bits, vf32 words[GMM_TILE])
+{
+    const int64_t stride = call->w.code_bytes, bytes = count * bits / 8;
+    const char *from = (const char *)gmm_row_at(&call->w, column).codes + k * bits / 8;
+    const __mmask64 mask = ~(__mmask64)0 >> (64 - (bytes < 64 ? bytes : 64));
 
     if (bits == 16 && call->prepared) {
         prepared_pairs(call, column, k, words);
         return;
     }
-    if (bytes >= 64 && there >= GMM_TILE) {
-#pragma GCC unroll 16
-        for (int64_t c = 0; c < GMM_TILE; c++)
-            words[c] = vf32_load((const float *)(const void *)(from + c * stride));
-    } else {
-        const __mmask64 mask = ~(__mmask64)0 >> (64 - (bytes < 64 ? bytes : 64));
-        for (int64_t c = 0; c < GMM_TILE; c++)
-            words[c] = c < there ? _mm512_castsi512_ps(_mm512_maskz_loadu_epi8(mask, from + c * stride)) : vf32_zero();
-    }
+    for (int64_t c = 0; c < GMM_TILE; c++)
+        words[c] = c < there ? _mm512_castsi512_ps(_mm512_maskz_loadu_epi8(mask, from + c * stride)) : vf32_zero();
     vf32_transpose(words);
 }
 
@@ -227,6 +234,34 @@ static inline __attribute__((always_inline)) void add_groups(row_sums *at, int g
     end_groups(at, groups, rows, of, width);
 }
 
+/* Some elements at k, of groups that may be longer than a block; `end` is that of K. The rows of lhs behind them. */
+static inline __attribute__((always_inline)) const float *add_part(row_sums *at, int64_t k, int64_t count, int64_t end,
+                                                                   int bits, int rows, const vf32 *words,
+                                                                   const float *x, int64_t width, group_numbers *of)
+{
+    for (int64_t i = 0; i < count; words++) {
+        add_words(at, 0, bits, rows, *words, x, width);
+        x += word_pairs(bits) * width;
+        i += 2 * word_pairs(bits);
+        if ((k + i) % TILE_GROUP == 0 || k + i >= end)
+            end_groups(at, 1, rows, of, width);
+    }
+    return x;
+}
+
+/* Elements of long groups up to the end of a cache line, if all rows have them and no pair is cut; else a block. Lines
+ * that are read twice would be brought twice, as 16 rows of 4096 bytes do not fit into their set of the first level. */
+static inline __attribute__((always_inline)) int64_t lead_of(const gmm_tile_call *call, int64_t column, int64_t k,
+                                                             int bits)
+{
+    const int64_t block = block_of(bits);
+    const uintptr_t from = (uintptr_t)gmm_row_at(&call->w, column).codes + (uintptr_t)(k * bits / 8);
+
+    if (block >= TILE_GROUP || call->prepared || call->w.code_bytes % 64 != 0 || from % 4 != 0)
+        return block;
+    return (int64_t)(64 - from % 64) * 8 / bits;
+}
+
 /* Up to 16 columns by some rows of lhs, a constant number. */
 static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile_call *call, int64_t column, int bits,
                                                                   int rows)
@@ -251,7 +286,7 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
         fetching next = fetch_after(call, &at, GMM_TILE, PIECE, ahead);
         for (int i = 1; i < 2 + TILE_MIDDLES; i++)
             fetch_lines(&next.runs[i], INT64_MAX);
-        const int64_t blocks = (at.count + block - 1) / block;
+        const int64_t end = at.k + at.count, lead = lead_of(call, column, at.k, bits);
         group_numbers of = {scales, middles, TILE_MIDDLES ? gmm_tile_sums(call->x, 0) + at.k / TILE_GROUP * width : x,
                             .shift = shift};
         const group_block numbers = {.column = column,
@@ -260,28 +295,30 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
                                      .count = (at.count + TILE_GROUP - 1) / TILE_GROUP >> shift,
                                      .stride = GMM_TILE};
         TILE_SCALES(call, &numbers, scales, middles);
-        for (int64_t b = 0; b < blocks; b++) {
-            const int64_t k = at.k + b * block, here = call->k - k < block ? call->k - k : block;
-            vf32 words[GMM_TILE];
+        for (int64_t k = at.k, here; k < end; k += here) {
+            const int64_t group_left = TILE_GROUP - k % TILE_GROUP;
+            here = k == at.k ? lead : block;
+            here = here < end - k ? here : end - k;
             fetch_lines(&next.runs[0], GMM_TILE);
-            load_words(call, column, at.columns, k, bits, words);
+            if (here < block || at.columns < GMM_TILE || call->prepared || (block < TILE_GROUP && group_left < block)) {
+                vf32 words[GMM_TILE];
+                load_part(call, column, at.columns, k, here, bits, words);
+                x = add_part(&all, k, here, call->k, bits, rows, words, x, width, &of);
+                continue;
+            }
+            vf32 words[GMM_TILE];
+            load_block(call, column, k, bits, words);
             if (block < TILE_GROUP) {
 #pragma GCC unroll 16
-                for (int i = 0; i < GMM_TILE; i++)
-                    add_words(&all, 0, bits, rows, words[i], x + i * word_pairs(bits) * width, width);
-                x += GMM_TILE * word_pairs(bits) * width;
-                if ((k + block) % TILE_GROUP == 0 || k + block >= call->k)
+                for (int i = 0; i < GMM_TILE; i++, x += width)
+                    add_words(&all, 0, bits, rows, words[i], x, width);
+                if (group_left == block || k + block >= call->k)
                     end_groups(&all, 1, rows, &of, width);
                 continue;
             }
-            if (here == block) {
 #pragma GCC unroll 16
-                for (int64_t g = 0; g < block / TILE_GROUP; g += side, x += side * TILE_GROUP / 2 * width)
-                    add_groups(&all, side, bits, rows, words + g * group_words, x, width, &of);
-                continue;
-            }
-            for (int64_t g = 0; g * TILE_GROUP < here; g++, x += TILE_GROUP / 2 * width)
-                add_groups(&all, 1, bits, rows, words + g * group_words, x, width, &of);
+            for (int64_t g = 0; g < block / TILE_GROUP; g += side, x += side * TILE_GROUP / 2 * width)
+                add_groups(&all, side, bits, rows, words + g * group_words, x, width, &of);
         }
     }
     for (int r = 0; r < rows; r++)
@@ -321,7 +358,10 @@ static inline __attribute__((always_inline)) void fill_panel(const gmm_tile_call
         for (int64_t c = 0; c < GMM_PANEL; c += GMM_TILE) {
             vf32 words[GMM_TILE];
             float *pairs = to->pairs + k / 2 * GMM_PANEL + c;
-            load_words(call, at->column + c, at->columns - c, at->k + k, bits, words);
+            if (!call->prepared && at->columns - c >= GMM_TILE && at->count - k >= block_of(bits))
+                load_block(call, at->column + c, at->k + k, bits, words);
+            else
+                load_part(call, at->column + c, at->columns - c, at->k + k, at->count - k, bits, words);
             for (int i = 0; i < GMM_TILE; i++)
 #pragma GCC unroll 8
                 for (int j = 0; j < word_pairs(bits); j++, pairs += GMM_PANEL)
