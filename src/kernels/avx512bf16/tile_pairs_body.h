@@ -77,6 +77,19 @@ static __attribute__((noinline)) void load_part(const gmm_tile_call *call, int64
     vf32_transpose(words);
 }
 
+/* Elements of long groups up to the end of a cache line, if all rows have them and no pair is cut; else a block. Lines
+ * that are read twice would be brought twice, as 16 rows of 4096 bytes do not fit into their set of the first level. */
+static inline __attribute__((always_inline)) int64_t lead_of(const gmm_tile_call *call, int64_t column, int64_t k,
+                                                             int bits)
+{
+    const int64_t block = block_of(bits);
+    const uintptr_t from = (uintptr_t)gmm_row_at(&call->w, column).codes + (uintptr_t)(k * bits / 8);
+
+    if (block >= TILE_GROUP || call->prepared || call->w.code_bytes % 64 != 0 || from % 4 != 0)
+        return block;
+    return (int64_t)(64 - from % 64) * 8 / bits;
+}
+
 /* ---- fetching ---- */
 
 /* Lines of some columns, of codes, scales or biases, column after column: memory likes runs. They go to the
@@ -249,19 +262,6 @@ static inline __attribute__((always_inline)) const float *add_part(row_sums *at,
     return x;
 }
 
-/* Elements of long groups up to the end of a cache line, if all rows have them and no pair is cut; else a block. Lines
- * that are read twice would be brought twice, as 16 rows of 4096 bytes do not fit into their set of the first level. */
-static inline __attribute__((always_inline)) int64_t lead_of(const gmm_tile_call *call, int64_t column, int64_t k,
-                                                             int bits)
-{
-    const int64_t block = block_of(bits);
-    const uintptr_t from = (uintptr_t)gmm_row_at(&call->w, column).codes + (uintptr_t)(k * bits / 8);
-
-    if (block >= TILE_GROUP || call->prepared || call->w.code_bytes % 64 != 0 || from % 4 != 0)
-        return block;
-    return (int64_t)(64 - from % 64) * 8 / bits;
-}
-
 /* Up to 16 columns by some rows of lhs, a constant number. */
 static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile_call *call, int64_t column, int bits,
                                                                   int rows)
@@ -349,24 +349,38 @@ static inline __attribute__((always_inline)) void fill_scales(const gmm_tile_cal
     }
 }
 
+static inline __attribute__((always_inline)) void store_pairs(const vf32 *words, int64_t count, int bits, float *pairs)
+{
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < count; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < word_pairs(bits); j++, pairs += GMM_PANEL)
+            vf32_store(pairs, (vf32)TILE_PAIR(bits, _mm512_castps_si512(words[i]), j));
+}
+
 static inline __attribute__((always_inline)) void fill_panel(const gmm_tile_call *call, const chunk *at, int bits,
                                                              const panel *to)
 {
     if (at->k % PIECE == 0)
         fill_scales(call, at, to);
-    for (int64_t k = 0; k < at->count; k += block_of(bits))
+    for (int64_t k = 0, here; k < at->count; k += here) {
+        here = k == 0 ? lead_of(call, at->column, at->k, bits) : block_of(bits);
+        here = here < at->count - k ? here : at->count - k;
         for (int64_t c = 0; c < GMM_PANEL; c += GMM_TILE) {
-            vf32 words[GMM_TILE];
             float *pairs = to->pairs + k / 2 * GMM_PANEL + c;
-            if (!call->prepared && at->columns - c >= GMM_TILE && at->count - k >= block_of(bits))
+            vf32 words[GMM_TILE];
+            if (here == block_of(bits) && at->columns - c >= GMM_TILE && !call->prepared) {
                 load_block(call, at->column + c, at->k + k, bits, words);
-            else
-                load_part(call, at->column + c, at->columns - c, at->k + k, at->count - k, bits, words);
-            for (int i = 0; i < GMM_TILE; i++)
-#pragma GCC unroll 8
-                for (int j = 0; j < word_pairs(bits); j++, pairs += GMM_PANEL)
-                    vf32_store(pairs, (vf32)TILE_PAIR(bits, _mm512_castps_si512(words[i]), j));
+                store_pairs(words, GMM_TILE, bits, pairs);
+            } else {
+                vf32 some[GMM_TILE];
+                load_part(call, at->column + c, at->columns - c, at->k + k, here, bits, some);
+                store_pairs(some, (here + 2 * word_pairs(bits) - 1) / (2 * word_pairs(bits)), bits, pairs);
+            }
         }
+    }
+    for (int64_t pair = (at->count + 1) / 2; pair < gmm_tile_blocks(at->count) * GMM_TILE; pair++)
+        memset(to->pairs + pair * GMM_PANEL, 0, GMM_PANEL * sizeof(float));
 }
 
 /* A panel by some rows, a constant number, of a tile of lhs: added to what is in out, unless it is the first of K. */
