@@ -29,12 +29,15 @@ enum {
     LEAST_ROWS = 128,
     /* Pieces save what lies between the projections the way through memory. With more operations for each of its
      * numbers that is not worth what sharing each product saves: waiting at the end. */
-    MOST_PIECE_HIDDEN = 1024,
+    MOST_PIECE_HIDDEN = 2048,
     /* Rows of a piece: smaller ones read weights more often, larger ones leave threads without work at the end; there,
      * they shrink. */
     MOST_PIECE_ROWS = 128,
     LEAST_PIECE_ROWS = 32,
-    PIECES_PER_THREAD = 4, /* of MOST_PIECE_ROWS: with fewer, sharing each product is more even */
+    /* So many pieces of MOST_PIECE_ROWS at least, and one for so much of the hidden size: with fewer, sharing each
+     * product is more even. */
+    PIECES_PER_THREAD = 4,
+    HIDDEN_PER_PIECE = 256,
     /* Bytes of results that wait for their sum: a block of tokens. */
     RESULT_BYTES = 128 << 20,
     ROUTED_TOKENS = 512,
@@ -136,7 +139,9 @@ int64_t gmm_moe_piece_rows(const gmm_context *context, const gmm_moe_model *mode
 {
     int64_t rows = minimum(sizes->rows / sizes->tasks, MOST_PIECE_ROWS);
     bool in_cache = rows * model->experts.width * (int64_t)sizeof(float) <= HIDDEN_BYTES;
-    bool pays = model->hidden <= MOST_PIECE_HIDDEN && in_cache && pairs / sizes->tasks >= PIECES_PER_THREAD * rows;
+    int64_t pieces = model->hidden / HIDDEN_PER_PIECE;
+    int64_t least = pieces < PIECES_PER_THREAD ? PIECES_PER_THREAD : pieces;
+    bool pays = model->hidden <= MOST_PIECE_HIDDEN && in_cache && pairs / sizes->tasks >= least * rows;
     bool blas = context && context->provider; /* it has threads of its own */
 
     return sizes->tasks > 1 && pays && !blas ? rows : 0;
