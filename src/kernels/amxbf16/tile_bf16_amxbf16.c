@@ -37,9 +37,14 @@ static inline void copy_rows(const gmm_tile_call *call, const chunk *at, int blo
 
 static inline void transpose_classes(const gmm_tile_call *call, const chunk *at, int block, char *panel)
 {
+    const int64_t k = at->k + block * GMM_TILE_BLOCK;
+
     for (int half = 0; half < 2; half++) {
         vf32 pairs[GMM_TILE];
-        prepared_pairs(call, at->column + half * GMM_TILE, at->k + block * GMM_TILE_BLOCK, pairs);
+        if (k + GMM_TILE_BLOCK <= call->k)
+            prepared_pairs(call, at->column + half * GMM_TILE, k, true, pairs);
+        else
+            prepared_pairs(call, at->column + half * GMM_TILE, k, false, pairs);
         vf32_transpose(pairs);
         for (int64_t i = 0; i < GMM_TILE; i++)
             _mm512_store_ps(tile_at(panel, half, block) + i * 64, pairs[i]);

@@ -31,24 +31,33 @@ static chunk chunk_after(const gmm_tile_call *call, const chunk *at, int64_t mos
 /* ---- weights ---- */
 
 /* Pairs of elements from k on, a block of them, of 16 columns: half a panel. Prepared weights lie in classes, lanes
- * along N. */
-static inline void prepared_pairs(const gmm_tile_call *call, int64_t column, int64_t k, vf32 pairs[GMM_TILE])
+ * along N. What is behind the end of K is zero, if not a whole block, a constant, is there. */
+static inline __attribute__((always_inline)) void prepared_pairs(const gmm_tile_call *call, int64_t column, int64_t k,
+                                                                 bool whole, vf32 pairs[GMM_TILE])
 {
-    const int64_t begin = k / call->panel_block * call->panel_block;
+    const int64_t begin = k / call->panel_block * call->panel_block, left = call->k - k;
     const int64_t size = call->k - begin < call->panel_block ? call->k - begin : call->panel_block;
     const int64_t length = gmm_class_length(size, GMM_CLASSES, 0), first = (k - begin) / GMM_CLASSES;
     const int64_t all = (call->k + GMM_CLASSES - 1) / GMM_CLASSES * GMM_CLASSES;
     const int64_t half = column % GMM_PANEL;
-    const char *from = call->prepared + 2 * ((column - half) * all + begin * GMM_PANEL + half);
+    const char *from = call->prepared + 2 * ((column - half) * all + (begin + first) * GMM_PANEL + half);
+    /* Lane i: of 32 numbers, number i and number 16 + i. */
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i places =
+        _mm512_add_epi32(_mm512_mullo_epi32(lanes, _mm512_set1_epi32(0x00010001)), _mm512_set1_epi32(0x00100000));
 
-    for (int64_t p = 0; p < GMM_TILE; p++) {
-        int64_t place = first + 2 * p / GMM_CLASSES, c = 2 * p % GMM_CLASSES;
-        __m512i two[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
-        for (int64_t i = 0; i < 2 && k + 2 * p + i < call->k; i++) {
-            int64_t element = gmm_class_in_tree(c + i, GMM_CLASSES) * length + place;
-            two[i] = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(from + 2 * element * GMM_PANEL)));
-        }
-        pairs[p] = _mm512_castsi512_ps(_mm512_or_si512(two[0], _mm512_slli_epi32(two[1], 16)));
+#pragma GCC unroll 16
+    for (int p = 0; p < GMM_TILE; p++) {
+        const int64_t c = 2 * p % GMM_CLASSES, place = 2 * p / GMM_CLASSES;
+        const char *one = from + 2 * GMM_PANEL * (gmm_class_in_tree(c, GMM_CLASSES) * length + place);
+        const char *other = from + 2 * GMM_PANEL * (gmm_class_in_tree(c + 1, GMM_CLASSES) * length + place);
+        __m256i two[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        if (whole || 2 * p < left)
+            two[0] = _mm256_loadu_si256((const __m256i *)(const void *)one);
+        if (whole || 2 * p + 1 < left)
+            two[1] = _mm256_loadu_si256((const __m256i *)(const void *)other);
+        pairs[p] = _mm512_castsi512_ps(
+            _mm512_permutexvar_epi16(places, _mm512_inserti64x4(_mm512_castsi256_si512(two[0]), two[1], 1)));
     }
 }
 

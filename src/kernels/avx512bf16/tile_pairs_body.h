@@ -53,6 +53,10 @@ static inline __attribute__((always_inline)) void load_block(const gmm_tile_call
 {
     const char *from = (const char *)gmm_row_at(&call->w, column).codes + k * bits / 8;
 
+    if (bits == 16 && call->prepared) {
+        prepared_pairs(call, column, k, true, words);
+        return;
+    }
 #pragma GCC unroll 16
     for (int64_t c = 0; c < GMM_TILE; c++)
         words[c] = vf32_load((const float *)(const void *)(from + c * call->w.code_bytes));
@@ -69,7 +73,7 @@ static __attribute__((noinline)) void load_part(const gmm_tile_call *call, int64
     const __mmask64 mask = ~(__mmask64)0 >> (64 - (bytes < 64 ? bytes : 64));
 
     if (bits == 16 && call->prepared) {
-        prepared_pairs(call, column, k, words);
+        prepared_pairs(call, column, k, false, words);
         return;
     }
     for (int64_t c = 0; c < GMM_TILE; c++)
@@ -300,7 +304,7 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
             here = k == at.k ? lead : block;
             here = here < end - k ? here : end - k;
             fetch_lines(&next.runs[0], GMM_TILE);
-            if (here < block || at.columns < GMM_TILE || call->prepared || (block < TILE_GROUP && group_left < block)) {
+            if (here < block || at.columns < GMM_TILE || (block < TILE_GROUP && group_left < block)) {
                 vf32 words[GMM_TILE];
                 load_part(call, column, at.columns, k, here, bits, words);
                 x = add_part(&all, k, here, call->k, bits, rows, words, x, width, &of);
@@ -369,7 +373,7 @@ static inline __attribute__((always_inline)) void fill_panel(const gmm_tile_call
         for (int64_t c = 0; c < GMM_PANEL; c += GMM_TILE) {
             float *pairs = to->pairs + k / 2 * GMM_PANEL + c;
             vf32 words[GMM_TILE];
-            if (here == block_of(bits) && at->columns - c >= GMM_TILE && !call->prepared) {
+            if (here == block_of(bits) && at->columns - c >= GMM_TILE) {
                 load_block(call, at->column + c, at->k + k, bits, words);
                 store_pairs(words, GMM_TILE, bits, pairs);
             } else {
