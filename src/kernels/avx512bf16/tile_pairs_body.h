@@ -152,9 +152,10 @@ static inline fetching fetch_after(const gmm_tile_call *call, const chunk *at, i
     return next;
 }
 
-/* Some pieces that fill AHEAD bytes, or many small ones. */
-static inline int64_t pieces_ahead(int64_t piece_bytes)
+/* Some pieces of 16 columns that fill AHEAD bytes, or many small ones. */
+static inline int64_t pieces_ahead(const gmm_tile_call *call, int bits)
 {
+    const int64_t piece_bytes = GMM_TILE * (call->k < PIECE ? call->k : PIECE) * bits / 8;
     const int64_t pieces = (AHEAD + piece_bytes / 2) / piece_bytes;
 
     return pieces < 1 ? 1 : pieces < 8 ? pieces : 8;
@@ -272,8 +273,7 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
 {
     const int64_t width = rows > 4 ? 8 : rows > 2 ? 4 : rows; /* of the packed rows: a constant */
     const int64_t block = block_of(bits), group_words = TILE_GROUP / 2 / word_pairs(bits);
-    const int64_t piece_bytes = GMM_TILE * (call->k < PIECE ? call->k : PIECE) * bits / 8;
-    const int64_t ahead = pieces_ahead(piece_bytes);
+    const int64_t ahead = pieces_ahead(call, bits);
     const int64_t most = block / TILE_GROUP < 4 ? block / TILE_GROUP : 4;
     const int side = (int)(ROWS / rows < most ? ROWS / rows : most); /* groups side by side */
     const int shift = TILE_SHIFT(call);
@@ -480,7 +480,7 @@ static inline __attribute__((always_inline)) void tile_multiply(const gmm_tile_c
 
     if (call->rows <= ROWS) {
         const chunk first = {0, GMM_TILE, 0, PIECE};
-        const int64_t ahead = pieces_ahead(GMM_TILE * (call->k < PIECE ? call->k : PIECE) * bits / 8);
+        const int64_t ahead = pieces_ahead(call, bits);
         for (int64_t i = 0; i < ahead && call->begins; i++) {
             fetching next = fetch_after(call, &first, GMM_TILE, PIECE, i);
             for (int j = 0; j < 2 + TILE_MIDDLES; j++)
