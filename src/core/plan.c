@@ -66,8 +66,7 @@ static void choose_kernels(const gmm_context *context, const gmm_call *call, uin
         const gmm_kernel *tile = gmm_kernel_choose(GMM_CAN_TILE, format->name, features);
         plan->parts = parts_of(call);
         bool exact = !call->quantized || call->weights.global == 1; /* else weights are rounded */
-        if (tile && exact && plan->parts <= tile->tile->most_parts &&
-            (!tile->tile->bits || tile->tile->bits >> call->weights.bits & 1))
+        if (tile && exact && plan->parts <= tile->tile->most_parts)
             plan->tile = tile;
     }
     plan->decode = plan->decoder ? plan->decoder->decode : format->decode;

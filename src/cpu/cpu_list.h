@@ -8,6 +8,8 @@ FEATURE(AVX2, "avx2", NONE, LEAF7_EBX(5) && LEAF1_ECX(12) /* fma */ && LEAF1_ECX
 FEATURE(AVX512, "avx512", AVX2,
         LEAF7_EBX(16) /* f */ && LEAF7_EBX(17) /* dq */ && LEAF7_EBX(30) /* bw */ && LEAF7_EBX(31) /* vl */ && ZMM)
 FEATURE(AVX512VBMI, "avx512vbmi", AVX512, LEAF7_ECX(1))
+FEATURE(AVX512VBMI2, "avx512vbmi2", AVX512, LEAF7_ECX(6))
+FEATURE(AVX512GFNI, "avx512gfni", AVX512, LEAF7_ECX(8)) /* gfni on ZMM registers */
 FEATURE(AVX512VNNI, "avx512vnni", AVX512, LEAF7_ECX(11))
 FEATURE(AVX512BF16, "avx512bf16", AVX512, LEAF71_EAX(5))
 FEATURE(FASTBF16, "fastbf16", AVX512BF16, AMD) /* vdpbf16ps as often as f32 fma; Intel's CPUs issue half as many */

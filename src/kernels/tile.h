@@ -37,14 +37,20 @@ typedef struct gmm_tile_rows {
     char *pairs; /* aligned to 64 bytes */
     int64_t k;
     bool sums;     /* K is whole blocks and parts 1 then */
-    int32_t apart; /* 1, 2, 4 or 8 */
+    int32_t apart; /* a power of two up to 16 */
     int32_t rows;  /* of lhs in a tile, at most: parts * rows columns of it, one row's parts side by side */
     int32_t parts; /* 1 to 3 */
     int32_t width; /* columns of a tile, a power of two up to GMM_TILE; those that are left over are zeros */
 } gmm_tile_rows;
 
-/* How so many rows are to be packed; where to is left open. Codes of a word of 32 bits are pairs with those 16 bits
- * further, so that one shift brings all pairs of a number to the same place. */
+/* The elements of a pair of codes lie as far apart as makes an odd multiple of 16 bits: one shift then brings both to
+ * the same place of halves of a word. */
+static inline __attribute__((always_inline)) int32_t gmm_tile_apart(int32_t bits)
+{
+    return 16 / (bits & -bits);
+}
+
+/* How so many rows are to be packed; where to is left open. */
 static inline gmm_tile_rows gmm_tile_rows_for(gmm_tile_order order, const gmm_weights *weights, int64_t k, int64_t rows,
                                               int32_t parts)
 {
@@ -53,7 +59,7 @@ static inline gmm_tile_rows gmm_tile_rows_for(gmm_tile_order order, const gmm_we
     gmm_tile_rows x = {
         .k = k,
         .sums = order == GMM_TILE_CENTERED,
-        .apart = codes ? 16 / weights->bits : 1,
+        .apart = codes ? gmm_tile_apart(weights->bits) : 1,
         .rows = (int32_t)(rows < most ? rows : most),
         .parts = parts,
         .width = 1,
@@ -113,7 +119,6 @@ typedef struct gmm_tile_call {
 struct gmm_tile {
     gmm_tile_order order;
     int32_t most_parts; /* elements of lhs of more parts are multiplied faster by f32 sums */
-    uint32_t bits;      /* 1 << b for each number of bits of weights that it takes; 0: all that its format has */
     void (*pack)(const gmm_tile_pack *call);
     int64_t (*scratch_bytes)(int64_t tiles);
     void (*multiply)(const gmm_tile_call *call);

@@ -126,9 +126,11 @@ static float groups_sum(const problem *p, const float *x, int64_t column)
 {
     const uint8_t *codes = (const uint8_t *)check_rows_at(&p->codes, column);
     int64_t size = p->order == GMM_TILE_CENTERED ? GMM_TILE_BLOCK : p->weights.group_size;
-    int64_t apart = 16 / p->weights.bits; /* the elements of a pair */
+    int64_t apart = 1; /* the elements of a pair: so many that their bits are an odd multiple of 16 */
     float sum = 0, ones[GMM_TILE_BLOCK];
 
+    while (apart * p->weights.bits % 32 != 16)
+        apart++;
     for (int i = 0; i < GMM_TILE_BLOCK; i++)
         ones[i] = 1;
     for (int64_t begin = 0; begin < p->k; begin += size) {

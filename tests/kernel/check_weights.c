@@ -32,17 +32,6 @@ static const gmm_format *format_of(const gmm_kernel *kernel)
     return NULL;
 }
 
-/* The numbers of bits that a kernel takes, of those that the format has, 0 at the end. */
-static void bits_of(const gmm_kernel *kernel, const gmm_format *format, int32_t bits[8])
-{
-    int taken = 0;
-
-    for (int i = 0; format->bits[i]; i++)
-        if (!kernel->tile || !kernel->tile->bits || kernel->tile->bits >> format->bits[i] & 1)
-            bits[taken++] = format->bits[i];
-    bits[taken] = 0;
-}
-
 bool check_weights_at(const gmm_kernel *kernel, int i, gmm_weights *weights)
 {
     const gmm_format *format = format_of(kernel);
@@ -53,10 +42,8 @@ bool check_weights_at(const gmm_kernel *kernel, int i, gmm_weights *weights)
         weights->cast = i ? format->dtype : GMM_F32;
         return i < (format->dtype == GMM_F32 ? 1 : 2);
     }
-    int32_t taken[8];
-    bits_of(kernel, format, taken);
-    int bits = list_length(taken), sizes = list_length(format->group_sizes);
-    weights->bits = taken[i % bits];
+    int bits = list_length(format->bits), sizes = list_length(format->group_sizes);
+    weights->bits = format->bits[i % bits];
     i /= bits;
     weights->group_size = format->group_sizes[i % sizes];
     i /= sizes;

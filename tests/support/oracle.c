@@ -426,14 +426,12 @@ static double bound_of(const gmm_product *product, int64_t k, double sum, double
            n * gmm_oracle_power(-52) * magnitude;
 }
 
-/* May bf16 elements meet unscaled codes? Affine ones only along K, and of 2 or 4 bits. */
+/* May bf16 elements meet unscaled codes? Affine ones only along K. */
 static bool may_be_grouped(const gmm_product *product, const parts *p, gmm_dtype dtype)
 {
     bool bf16 = p->lhs.dtype == GMM_BF16 || dtype == GMM_BF16;
 
-    if (!product->quantized || !product->quantized->biases)
-        return product->quantized && bf16;
-    return bf16 && product->transpose && (p->packing.bits == 2 || p->packing.bits == 4);
+    return bf16 && product->quantized && (product->transpose || !product->quantized->biases);
 }
 
 /* Scratch of a product. */

@@ -41,11 +41,10 @@
  * product's group and of the groups are fewer than K + 5. mxfp8 ones may be multiplied as dense ones
  * are, decoded to bf16, instead: of both terms the larger one holds.
  *
- * And so may bf16 elements of lhs by affine weights of 2 and 4 bits along K, which are cut in two: w = m + scale (q -
- * c), with c the mean of the least code and the greatest, and m = bias + c scale, rounded once. |m| + |scale (q - c)|
- * is at most the reach of the group, r = max(|bias|, |bias + (2^bits - 1) scale|), which therefore stands for |w| in S
- * and in what is flushed: |q - c| is 1/2 or more. m multiplies the sum of the group's x, of no more roundings than a
- * chain has.
+ * And so may bf16 elements of lhs by affine weights along K, which are cut in two: w = m + scale (q - c), with c the
+ * mean of the least code and the greatest, and m = bias + c scale, rounded once. |m| + |scale (q - c)| is at most the
+ * reach of the group, r = max(|bias|, |bias + (2^bits - 1) scale|), which therefore stands for |w| in S and in what is
+ * flushed: |q - c| is 1/2 or more. m multiplies the sum of the group's x, of no more roundings than a chain has.
  *
  * The last term is the oracle's own error: its products are exact in double, its weights and sums are not. Conversion
  * of operands to the product's type T is part of the definition and done exactly here. The result is rounded once to

@@ -1,4 +1,4 @@
-/* tile_affine_avx512bf16.c - tile sums of affine codes of 2 and 4 bits, with vdpbf16ps.
+/* tile_affine_avx512bf16.c - tile sums of affine codes with vdpbf16ps.
  * SPDX-License-Identifier: MIT
  *
  * A weight is middle + scale * (code - center): the center is the mean of the least code and the greatest one, so that
@@ -7,19 +7,62 @@
  * chains of additions side by side. */
 #include "cpu/cpu.h"
 #include "kernels/avx512bf16/tile_codes_avx512bf16.h"
+#include "kernels/bodies/affine_bits.h"
 
 #define TILE_GROUP GMM_TILE_BLOCK
 
 /* ---- codes less the center ---- */
 
-static inline __attribute__((always_inline)) __m512bh centered_pair(int bits, __m512i words, int i)
+/* bf16 numbers of up to 6 bits from `first` on, less the center, again and again. In registers, and not in memory, from
+ * which gcc would load them for each pair. */
+static inline __attribute__((always_inline)) __m512i centered_codes(int bits, int first)
 {
-    const __m512i of_2_bits = _mm512_set1_epi64((long long)0x3fc03f00bf00bfc0);
-    const __m256i of_4_bits =
-        _mm256_setr_epi16((short)0xc0f0, (short)0xc0d0, (short)0xc0b0, (short)0xc090, (short)0xc060, (short)0xc020,
-                          (short)0xbfc0, (short)0xbf00, 0x3f00, 0x3fc0, 0x4020, 0x4060, 0x4090, 0x40b0, 0x40d0, 0x40f0);
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i last = _mm512_set1_epi32((1 << bits) - 1);
+    const vf32 center = vf32_all((float)((1 << bits) - 1) / 2);
+    vf32 numbers[2];
 
-    return pair_of_words(bits, words, i, bits == 2 ? of_2_bits : _mm512_broadcast_i64x4(of_4_bits));
+    for (int i = 0; i < 2; i++) {
+        const __m512i codes = _mm512_and_si512(_mm512_add_epi32(lanes, _mm512_set1_epi32(first + i * 16)), last);
+        numbers[i] = _mm512_sub_ps(_mm512_cvtepi32_ps(codes), center);
+    }
+    return (__m512i)_mm512_cvtne2ps_pbh(numbers[1], numbers[0]);
+}
+
+/* Bytes of those of 8 bits that are above it: code 128 + i is i + 1/2, half of an odd number. */
+#define BITS(odd) ((157 - __builtin_clz(odd)) << 7 | ((odd) << (__builtin_clz(odd) - 24) & 0x7f))
+#define UPPER(i) BITS(2 * (i) + 1) >> 8
+#define LOWER(i) BITS(2 * (i) + 1) & 0xff
+#define FOUR(of, i) of(i), of((i) + 1), of((i) + 2), of((i) + 3)
+#define SIXTEEN(of, i) FOUR(of, i), FOUR(of, (i) + 4), FOUR(of, (i) + 8), FOUR(of, (i) + 12)
+#define SIXTY_FOUR(of, i) SIXTEEN(of, i), SIXTEEN(of, (i) + 16), SIXTEEN(of, (i) + 32), SIXTEEN(of, (i) + 48)
+static const uint8_t centered_upper[] __attribute__((aligned(64))) = {SIXTY_FOUR(UPPER, 0), SIXTY_FOUR(UPPER, 64)};
+static const uint8_t centered_lower[] __attribute__((aligned(64))) = {SIXTY_FOUR(LOWER, 0), SIXTY_FOUR(LOWER, 64)};
+
+/* A code below the center is as far from it as the one of which all bits are the others; of both, and so of the one
+ * above it, the magnitude is that of seven bits. */
+static inline __attribute__((always_inline)) __m512bh centered_pair_of_bytes(__m512i codes, int i)
+{
+    const __m512i *upper = (const __m512i *)(const void *)centered_upper;
+    const __m512i *lower = (const __m512i *)(const void *)centered_lower;
+    const __m512i sign = _mm512_set1_epi8((char)0x80);
+    /* A matrix of bits: each of the seven lowest, exclusive or the highest, exclusive or 1. */
+    const __m512i above = _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64((long long)0x8182848890a0c000), 0x7f);
+    const __m512i magnitude = _mm512_permutex2var_epi8(upper[0], above, upper[1]);
+
+    /* magnitude | (~codes & sign) */
+    return pair_of_bytes(_mm512_ternarylogic_epi32(magnitude, codes, sign, 0xf2),
+                         _mm512_permutex2var_epi8(lower[0], above, lower[1]), i);
+}
+
+static inline __attribute__((always_inline)) __m512bh centered_pair(int bits, const vf32 *words, int i)
+{
+    if (bits == 8)
+        return centered_pair_of_bytes(_mm512_castps_si512(*words), i);
+    if (bits == 6)
+        return (__m512bh)_mm512_permutex2var_epi16(centered_codes(bits, 0), codes_of_unit(bits, words, i),
+                                                   centered_codes(bits, 32));
+    return pair_of_words(bits, words, i, centered_codes(bits, 0));
 }
 
 /* ---- scales and biases ---- */
@@ -78,10 +121,7 @@ static void scales_and_middles(const gmm_tile_call *call, const group_block *at,
 
 static void multiply(const gmm_tile_call *call)
 {
-    if (call->weights->bits == 2)
-        tile_multiply(call, 2);
-    else
-        tile_multiply(call, 4);
+    AFFINE_BITS(call->weights->bits, tile_multiply(call, bits))
 }
 
 extern const gmm_kernel gmm_tile_affine_avx512bf16;
@@ -89,7 +129,7 @@ const gmm_kernel gmm_tile_affine_avx512bf16 = {
     .name = "tile_affine_avx512bf16",
     .body = "tile",
     .reads = "affine",
-    .needs = GMM_CPU_AVX512BF16 | GMM_CPU_AVX512VBMI,
+    .needs = GMM_CPU_AVX512BF16 | GMM_CPU_AVX512VBMI | GMM_CPU_AVX512VBMI2 | GMM_CPU_AVX512GFNI,
     .pays = GMM_CPU_FASTBF16,
     .mr = ROWS,
     .nr = GMM_PANEL,
@@ -97,7 +137,6 @@ const gmm_kernel gmm_tile_affine_avx512bf16 = {
         &(const gmm_tile){
             .order = GMM_TILE_CENTERED,
             .most_parts = 1,
-            .bits = 1 << 2 | 1 << 4,
             .pack = tile_pack,
             .scratch_bytes = tile_scratch_bytes,
             .multiply = multiply,

@@ -11,7 +11,7 @@ static inline void no_scales(const group_block *at, float *scales)
 #define TILE_GROUP GMM_TILE_CHAIN
 #define TILE_SHIFT(call) 0
 #define TILE_MIDDLES 0
-#define TILE_PAIR(bits, words, i) (__m512bh)(words)
+#define TILE_PAIR(bits, words, i) (__m512bh) * (words)
 #define TILE_SCALES(call, block, scales, middles) no_scales(block, scales)
 #include "kernels/avx512bf16/tile_pairs_body.h"
 
@@ -25,7 +25,7 @@ const gmm_kernel gmm_tile_bf16_avx512bf16 = {
     .name = "tile_bf16_avx512bf16",
     .body = "tile",
     .reads = "bf16",
-    .needs = GMM_CPU_AVX512BF16 | GMM_CPU_AVX512VBMI,
+    .needs = GMM_CPU_AVX512BF16 | GMM_CPU_AVX512VBMI | GMM_CPU_AVX512VBMI2,
     .pays = GMM_CPU_FASTBF16,
     .mr = ROWS,
     .nr = GMM_PANEL,

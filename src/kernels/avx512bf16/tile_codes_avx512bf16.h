@@ -5,11 +5,41 @@
 
 #include "kernels/avx512bf16/tile_avx512bf16.h"
 
-/* Codes i of 2 or 4 bits of both halves of each word, by a table of bf16 numbers: its permutation takes five bits, so
- * other bits come after the code's, and the table repeats itself. */
-static inline __attribute__((always_inline)) __m512bh pair_of_words(int bits, __m512i words, int i, __m512i table)
+/* Halves of 16 bits, number `i` of the first half of a unit and the same of the second, side by side. */
+static inline __attribute__((always_inline)) __m512i halves_of_unit(int bits, const vf32 *words, int i)
 {
-    return (__m512bh)_mm512_permutexvar_epi16(_mm512_srli_epi16(words, (unsigned)(bits * i)), table);
+    const int number = gmm_tile_apart(bits) * bits / 16; /* of halves of half a unit: it is odd */
+    const __m512i first = _mm512_castps_si512(words[i / 2]), second = _mm512_castps_si512(words[(i + number) / 2]);
+
+    if (number == 1)
+        return first;
+    return i % 2 == 0 ? _mm512_mask_blend_epi16(0xaaaaaaaa, first, second) : _mm512_shrdi_epi32(first, second, 16);
+}
+
+/* Codes i of both halves of a unit, in the lowest bits of 16, with other bits above them. */
+static inline __attribute__((always_inline)) __m512i codes_of_unit(int bits, const vf32 *words, int i)
+{
+    const int half = bits * i / 16, shift = bits * i % 16;
+
+    if (shift + bits <= 16)
+        return _mm512_srli_epi16(halves_of_unit(bits, words, half), (unsigned)shift);
+    return _mm512_shrdi_epi16(halves_of_unit(bits, words, half), halves_of_unit(bits, words, half + 1), shift);
+}
+
+/* Likewise as bf16 numbers of a table: its permutation takes five bits, so it repeats itself for fewer. */
+static inline __attribute__((always_inline)) __m512bh pair_of_words(int bits, const vf32 *words, int i, __m512i table)
+{
+    return (__m512bh)_mm512_permutexvar_epi16(codes_of_unit(bits, words, i), table);
+}
+
+/* Numbers i and i + 2 of four, of which the upper and the lower bytes are there. */
+static inline __attribute__((always_inline)) __m512bh pair_of_bytes(__m512i upper, __m512i lower, int i)
+{
+    /* a | (b & c): the upper bytes of both halves beside the lower ones. */
+    return i == 0
+               ? (__m512bh)_mm512_ternarylogic_epi32(_mm512_slli_epi16(upper, 8), lower, _mm512_set1_epi16(0xff), 0xf8)
+               : (__m512bh)_mm512_ternarylogic_epi32(_mm512_srli_epi16(lower, 8), upper,
+                                                     _mm512_set1_epi16((short)0xff00), 0xf8);
 }
 
 /* Some groups of K of 16 columns, whose scales are to be decoded: [count][stride], 16 of each group. There is room for

@@ -8,13 +8,13 @@
 /* ---- codes ---- */
 
 /* Codes i and i + 4 of eight. */
-static inline __attribute__((always_inline)) __m512bh e2m1_pair(__m512i words, int i)
+static inline __attribute__((always_inline)) __m512bh e2m1_pair(vf32 words, int i)
 {
     const __m256i values =
         _mm256_setr_epi16(0, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0, (short)0x8000, (short)0xbf00,
                           (short)0xbf80, (short)0xbfc0, (short)0xc000, (short)0xc040, (short)0xc080, (short)0xc0c0);
 
-    return pair_of_words(4, words, i, _mm512_broadcast_i64x4(values));
+    return pair_of_words(4, &words, i, _mm512_broadcast_i64x4(values));
 }
 
 /* E4M3 magnitudes times 2^9, so that none is less than 1 but zero, as bf16 numbers: their upper and lower bytes. */
@@ -36,20 +36,17 @@ static const uint8_t e4m3_lower[128] __attribute__((aligned(64))) = {
     0xa0, 0xb0, 0xc0, 0xd0, 0xe0, 0xf0, 0x00, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0xc0};
 
 /* Codes i and i + 2 of four, times 2^9. The permutations take seven bits of a code; the eighth is its sign. */
-static inline __attribute__((always_inline)) __m512bh e4m3_pair(__m512i words, int i)
+static inline __attribute__((always_inline)) __m512bh e4m3_pair(vf32 words, int i)
 {
     const __m512i *upper = (const __m512i *)(const void *)e4m3_upper,
                   *lower = (const __m512i *)(const void *)e4m3_lower;
-    const __m512i below = _mm512_permutex2var_epi8(lower[0], words, lower[1]);
-    const __m512i magnitude = _mm512_permutex2var_epi8(upper[0], words, upper[1]);
-    /* magnitude | (words & 0x80) */
-    const __m512i above = _mm512_ternarylogic_epi32(magnitude, words, _mm512_set1_epi8((char)0x80), 0xf8);
+    const __m512i codes = _mm512_castps_si512(words);
+    const __m512i below = _mm512_permutex2var_epi8(lower[0], codes, lower[1]);
+    const __m512i magnitude = _mm512_permutex2var_epi8(upper[0], codes, upper[1]);
+    /* magnitude | (codes & 0x80) */
+    const __m512i above = _mm512_ternarylogic_epi32(magnitude, codes, _mm512_set1_epi8((char)0x80), 0xf8);
 
-    /* a | (b & c): the upper bytes of both halves beside the lower ones. */
-    return i == 0
-               ? (__m512bh)_mm512_ternarylogic_epi32(_mm512_slli_epi16(above, 8), below, _mm512_set1_epi16(0xff), 0xf8)
-               : (__m512bh)_mm512_ternarylogic_epi32(_mm512_srli_epi16(below, 8), above,
-                                                     _mm512_set1_epi16((short)0xff00), 0xf8);
+    return pair_of_bytes(above, below, i);
 }
 
 /* ---- scales ---- */

@@ -5,7 +5,7 @@
 #define TILE_GROUP 32
 #define TILE_SHIFT(call) 0
 #define TILE_MIDDLES 0
-#define TILE_PAIR(bits, words, i) e4m3_pair(words, i)
+#define TILE_PAIR(bits, words, i) e4m3_pair(*(words), i)
 #define TILE_SCALES(call, block, scales, middles) byte_scales(call, block, 0x1p-9f, scales)
 #include "kernels/avx512bf16/tile_pairs_body.h"
 
@@ -19,7 +19,7 @@ const gmm_kernel gmm_tile_mxfp8_avx512bf16 = {
     .name = "tile_mxfp8_avx512bf16",
     .body = "tile",
     .reads = "mxfp8",
-    .needs = GMM_CPU_AVX512BF16 | GMM_CPU_AVX512VBMI,
+    .needs = GMM_CPU_AVX512BF16 | GMM_CPU_AVX512VBMI | GMM_CPU_AVX512VBMI2,
     .pays = GMM_CPU_FASTBF16,
     .mr = ROWS,
     .nr = GMM_PANEL,

@@ -11,7 +11,7 @@
  *   TILE_SHIFT(call)   2^TILE_SHIFT groups have the same scale
  *   TILE_MIDDLES       1 if groups have a middle as well, which multiplies the sum of x, else 0
  *   TILE_PAIR(bits, words, i)
- *                      an __m512bh: pair i of 16 words of weights of so many bits
+ *                      an __m512bh: pair i of a unit of weights of so many bits, vectors of a word of 16 columns each
  *   TILE_SCALES(call, block, scales, middles)
  *                      decodes those of a group_block
  *
@@ -27,15 +27,26 @@ enum {
     PIECE_GROUPS = PIECE / TILE_GROUP
 };
 
-/* Pairs of a word of 32 bits, and elements of K of a block. */
-static inline __attribute__((always_inline)) int word_pairs(int bits)
+/* Pairs lie together in units of whole words of 32 bits: a word, if the number of bits is a power of two. */
+static inline __attribute__((always_inline)) int unit_pairs(int bits)
 {
-    return 16 / bits;
+    return gmm_tile_apart(bits);
 }
 
+static inline __attribute__((always_inline)) int unit_words(int bits)
+{
+    return 2 * unit_pairs(bits) * bits / 32;
+}
+
+/* Elements of K of a block, as many as 16 words of a column have, or the power of two below; and its words. */
 static inline __attribute__((always_inline)) int64_t block_of(int bits)
 {
-    return GMM_TILE * 2 * word_pairs(bits);
+    return 32 * GMM_TILE >> (32 - __builtin_clz((unsigned)bits - 1));
+}
+
+static inline __attribute__((always_inline)) int64_t block_words(int bits)
+{
+    return block_of(bits) * bits / 32;
 }
 
 /* Assembly, since gcc 12 would load each pair of x into a register first, and run out of them. */
@@ -59,7 +70,7 @@ static inline __attribute__((always_inline)) void load_block(const gmm_tile_call
     }
 #pragma GCC unroll 16
     for (int64_t c = 0; c < GMM_TILE; c++)
-        words[c] = vf32_load((const float *)(const void *)(from + c * call->w.code_bytes));
+        words[c] = _mm512_maskz_loadu_ps(first_16(block_words(bits)), from + c * call->w.code_bytes);
     vf32_transpose(words);
 }
 
@@ -225,12 +236,12 @@ static inline __attribute__((always_inline)) void end_groups(row_sums *at, int g
 }
 
 /* `number` is that of one of several groups, from 0 on. */
-static inline __attribute__((always_inline)) void add_words(row_sums *at, int number, int bits, int rows, vf32 words,
-                                                            const float *x, int64_t width)
+static inline __attribute__((always_inline)) void add_unit(row_sums *at, int number, int bits, int rows,
+                                                           const vf32 *words, const float *x, int64_t width)
 {
-#pragma GCC unroll 8
-    for (int i = 0; i < word_pairs(bits); i++) {
-        __m512bh pair = TILE_PAIR(bits, _mm512_castps_si512(words), i);
+#pragma GCC unroll 16
+    for (int i = 0; i < unit_pairs(bits); i++) {
+        __m512bh pair = TILE_PAIR(bits, words, i);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
             at->group[number * rows + r] = add_pairs(at->group[number * rows + r], pair, x + i * width + r);
@@ -242,13 +253,16 @@ static inline __attribute__((always_inline)) void add_groups(row_sums *at, int g
                                                              const vf32 *words, const float *x, int64_t width,
                                                              group_numbers *of)
 {
-    const int64_t each = TILE_GROUP / 2 / word_pairs(bits);
+    const int64_t each = TILE_GROUP / 2 / unit_pairs(bits);
 
 #pragma GCC unroll 8
     for (int64_t i = 0; i < each; i++)
 #pragma GCC unroll 4
-        for (int g = 0; g < groups; g++)
-            add_words(at, g, bits, rows, words[g * each + i], x + (g * each + i) * word_pairs(bits) * width, width);
+        for (int64_t g = 0; g < groups; g++) {
+            const int64_t unit = g * each + i;
+            add_unit(at, (int)g, bits, rows, words + unit * unit_words(bits), x + unit * unit_pairs(bits) * width,
+                     width);
+        }
     end_groups(at, groups, rows, of, width);
 }
 
@@ -257,10 +271,10 @@ static inline __attribute__((always_inline)) const float *add_part(row_sums *at,
                                                                    int bits, int rows, const vf32 *words,
                                                                    const float *x, int64_t width, group_numbers *of)
 {
-    for (int64_t i = 0; i < count; words++) {
-        add_words(at, 0, bits, rows, *words, x, width);
-        x += word_pairs(bits) * width;
-        i += 2 * word_pairs(bits);
+    for (int64_t i = 0; i < count; words += unit_words(bits)) {
+        add_unit(at, 0, bits, rows, words, x, width);
+        x += unit_pairs(bits) * width;
+        i += 2 * unit_pairs(bits);
         if ((k + i) % TILE_GROUP == 0 || k + i >= end)
             end_groups(at, 1, rows, of, width);
     }
@@ -272,7 +286,7 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
                                                                   int rows)
 {
     const int64_t width = rows > 4 ? 8 : rows > 2 ? 4 : rows; /* of the packed rows: a constant */
-    const int64_t block = block_of(bits), group_words = TILE_GROUP / 2 / word_pairs(bits);
+    const int64_t block = block_of(bits), group_words = TILE_GROUP * bits / 32;
     const int64_t ahead = pieces_ahead(call, bits);
     const int64_t most = block / TILE_GROUP < 4 ? block / TILE_GROUP : 4;
     const int side = (int)(ROWS / rows < most ? ROWS / rows : most); /* groups side by side */
@@ -315,7 +329,7 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
             if (block < TILE_GROUP) {
 #pragma GCC unroll 16
                 for (int i = 0; i < GMM_TILE; i++, x += width)
-                    add_words(&all, 0, bits, rows, words[i], x, width);
+                    add_unit(&all, 0, bits, rows, words + i, x, width);
                 if (group_left == block || k + block >= call->k)
                     end_groups(&all, 1, rows, &of, width);
                 continue;
@@ -356,10 +370,10 @@ static inline __attribute__((always_inline)) void fill_scales(const gmm_tile_cal
 static inline __attribute__((always_inline)) void store_pairs(const vf32 *words, int64_t count, int bits, float *pairs)
 {
 #pragma GCC unroll 16
-    for (int64_t i = 0; i < count; i++)
-#pragma GCC unroll 8
-        for (int j = 0; j < word_pairs(bits); j++, pairs += GMM_PANEL)
-            vf32_store(pairs, (vf32)TILE_PAIR(bits, _mm512_castps_si512(words[i]), j));
+    for (int64_t i = 0; i < count; i += 2 * unit_pairs(bits), words += unit_words(bits))
+#pragma GCC unroll 16
+        for (int j = 0; j < unit_pairs(bits); j++, pairs += GMM_PANEL)
+            vf32_store(pairs, (vf32)TILE_PAIR(bits, words, j));
 }
 
 static inline __attribute__((always_inline)) void fill_panel(const gmm_tile_call *call, const chunk *at, int bits,
@@ -375,11 +389,11 @@ static inline __attribute__((always_inline)) void fill_panel(const gmm_tile_call
             vf32 words[GMM_TILE];
             if (here == block_of(bits) && at->columns - c >= GMM_TILE) {
                 load_block(call, at->column + c, at->k + k, bits, words);
-                store_pairs(words, GMM_TILE, bits, pairs);
+                store_pairs(words, block_of(bits), bits, pairs);
             } else {
                 vf32 some[GMM_TILE];
                 load_part(call, at->column + c, at->columns - c, at->k + k, here, bits, some);
-                store_pairs(some, (here + 2 * word_pairs(bits) - 1) / (2 * word_pairs(bits)), bits, pairs);
+                store_pairs(some, here, bits, pairs);
             }
         }
     }
