@@ -24,7 +24,8 @@ enum {
     ROWS = 8,                     /* of sums that are held in registers, of 32 columns */
     STEP = CHUNK / 2 / GMM_PANEL, /* pairs of a chunk between fetches of a column */
     PANEL_PAIRS = CHUNK / 2 * GMM_PANEL,
-    PIECE_GROUPS = PIECE / TILE_GROUP
+    PIECE_GROUPS = PIECE / TILE_GROUP,
+    BLOCK_WORDS = 5 * GMM_TILE /* of a column, at most: of codes of 5 bits */
 };
 
 /* Pairs lie together in units of whole words of 32 bits: a word, if the number of bits is a power of two. */
@@ -38,15 +39,10 @@ static inline __attribute__((always_inline)) int unit_words(int bits)
     return 2 * unit_pairs(bits) * bits / 32;
 }
 
-/* Elements of K of a block, as many as 16 words of a column have, or the power of two below; and its words. */
+/* A block is 16 units: so many lines of 16 words of each column, and elements of K, a power of two. */
 static inline __attribute__((always_inline)) int64_t block_of(int bits)
 {
-    return 32 * GMM_TILE >> (32 - __builtin_clz((unsigned)bits - 1));
-}
-
-static inline __attribute__((always_inline)) int64_t block_words(int bits)
-{
-    return block_of(bits) * bits / 32;
+    return 2 * GMM_TILE * unit_pairs(bits);
 }
 
 /* Assembly, since gcc 12 would load each pair of x into a register first, and run out of them. */
@@ -54,55 +50,6 @@ static inline vf32 add_pairs(vf32 sum, __m512bh w, const float *x)
 {
     __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*x));
     return sum;
-}
-
-/* ---- weights ---- */
-
-/* Words of a block at k of 16 columns. */
-static inline __attribute__((always_inline)) void load_block(const gmm_tile_call *call, int64_t column, int64_t k,
-                                                             int bits, vf32 words[GMM_TILE])
-{
-    const char *from = (const char *)gmm_row_at(&call->w, column).codes + k * bits / 8;
-
-    if (bits == 16 && call->prepared) {
-        prepared_pairs(call, column, k, true, words);
-        return;
-    }
-#pragma GCC unroll 16
-    for (int64_t c = 0; c < GMM_TILE; c++)
-        words[c] = _mm512_maskz_loadu_ps(first_16(block_words(bits)), from + c * call->w.code_bytes);
-    vf32_transpose(words);
-}
-
-/* Likewise of `count` elements, or a block of them, of which `there` columns are not missing; what is missing is zero.
- */
-static __attribute__((noinline)) void load_part(const gmm_tile_call *call, int64_t column, int64_t there, int64_t k,
-                                                int64_t count, int bits, vf32 words[GMM_TILE])
-{
-    const int64_t stride = call->w.code_bytes, bytes = count * bits / 8;
-    const char *from = (const char *)gmm_row_at(&call->w, column).codes + k * bits / 8;
-    const __mmask64 mask = ~(__mmask64)0 >> (64 - (bytes < 64 ? bytes : 64));
-
-    if (bits == 16 && call->prepared) {
-        prepared_pairs(call, column, k, false, words);
-        return;
-    }
-    for (int64_t c = 0; c < GMM_TILE; c++)
-        words[c] = c < there ? _mm512_castsi512_ps(_mm512_maskz_loadu_epi8(mask, from + c * stride)) : vf32_zero();
-    vf32_transpose(words);
-}
-
-/* Elements of long groups up to the end of a cache line, if all rows have them and no pair is cut; else a block. Lines
- * that are read twice would be brought twice, as 16 rows of 4096 bytes do not fit into their set of the first level. */
-static inline __attribute__((always_inline)) int64_t lead_of(const gmm_tile_call *call, int64_t column, int64_t k,
-                                                             int bits)
-{
-    const int64_t block = block_of(bits);
-    const uintptr_t from = (uintptr_t)gmm_row_at(&call->w, column).codes + (uintptr_t)(k * bits / 8);
-
-    if (block >= TILE_GROUP || call->prepared || call->w.code_bytes % 64 != 0 || from % 4 != 0)
-        return block;
-    return (int64_t)(64 - from % 64) * 8 / bits;
 }
 
 /* ---- fetching ---- */
@@ -201,6 +148,61 @@ static inline __attribute__((always_inline)) void fetch_column(fetching *next)
     next->runs[0].columns--;
 }
 
+/* ---- weights ---- */
+
+/* `count` elements at k, a constant number up to a block, of 16 columns; a line at a time, and so much is fetched. */
+static inline __attribute__((always_inline)) void load_block(const gmm_tile_call *call, int64_t column, int64_t k,
+                                                             int64_t count, int bits, run *next, vf32 *words)
+{
+    const char *from = (const char *)gmm_row_at(&call->w, column).codes + k * bits / 8;
+
+    for (int64_t left = count * bits / 32; left > 0; left -= GMM_TILE, from += 64, words += GMM_TILE) {
+        if (next)
+            fetch_lines(next, GMM_TILE);
+        if (bits == 16 && call->prepared) {
+            prepared_pairs(call, column, k, true, words);
+            continue;
+        }
+#pragma GCC unroll 16
+        for (int64_t c = 0; c < GMM_TILE; c++)
+            words[c] = _mm512_maskz_loadu_ps(first_16(left), from + c * call->w.code_bytes);
+        vf32_transpose(words);
+    }
+}
+
+/* `count` elements at k, up to a block, of 16 columns of which `there` are not missing; what is missing is zero. */
+static __attribute__((noinline)) void load_part(const gmm_tile_call *call, int64_t column, int64_t there, int64_t k,
+                                                int64_t count, int bits, vf32 *words)
+{
+    const int64_t stride = call->w.code_bytes, bytes = count * bits / 8;
+    const char *from = (const char *)gmm_row_at(&call->w, column).codes + k * bits / 8;
+
+    if (bits == 16 && call->prepared) {
+        prepared_pairs(call, column, k, false, words);
+        return;
+    }
+    for (int64_t at = 0; at < bytes; at += 64, words += GMM_TILE) {
+        const __mmask64 mask = ~(__mmask64)0 >> (64 - (bytes - at < 64 ? bytes - at : 64));
+        for (int64_t c = 0; c < GMM_TILE; c++)
+            words[c] =
+                c < there ? _mm512_castsi512_ps(_mm512_maskz_loadu_epi8(mask, from + at + c * stride)) : vf32_zero();
+        vf32_transpose(words);
+    }
+}
+
+/* Elements of long groups up to the end of a cache line, if all rows have them and no pair is cut; else a block. Lines
+ * that are read twice would be brought twice, as 16 rows of 4096 bytes do not fit into their set of the first level. */
+static inline __attribute__((always_inline)) int64_t lead_of(const gmm_tile_call *call, int64_t column, int64_t k,
+                                                             int bits)
+{
+    const int64_t block = block_of(bits);
+    const uintptr_t from = (uintptr_t)gmm_row_at(&call->w, column).codes + (uintptr_t)(k * bits / 8);
+
+    if (block >= TILE_GROUP || call->prepared || call->w.code_bytes % 64 != 0 || from % 4 != 0)
+        return block;
+    return (int64_t)(64 - from % 64) * 8 / bits;
+}
+
 /* ---- a tile of few rows ---- */
 
 /* Sums of some rows, a constant number, and 16 columns; and of the groups in hand, which are not scaled yet. */
@@ -266,14 +268,26 @@ static inline __attribute__((always_inline)) void add_groups(row_sums *at, int g
     end_groups(at, groups, rows, of, width);
 }
 
-/* Some elements at k, of groups that may be longer than a block; `end` is that of K. The rows of lhs behind them. */
-static inline __attribute__((always_inline)) const float *add_part(row_sums *at, int64_t k, int64_t count, int64_t end,
-                                                                   int bits, int rows, const vf32 *words,
+/* Some elements at k: whole groups, if a block has any, else of a group that ends where K does, at `end`. The rows of
+ * lhs behind them. */
+static inline __attribute__((always_inline)) const float *add_part(row_sums *at, int groups, int64_t k, int64_t count,
+                                                                   int64_t end, int bits, int rows, const vf32 *words,
                                                                    const float *x, int64_t width, group_numbers *of)
 {
-    for (int64_t i = 0; i < count; words += unit_words(bits)) {
+    const int64_t group_words = TILE_GROUP * bits / 32;
+
+    if (block_of(bits) >= TILE_GROUP) {
+        for (; count >= groups * TILE_GROUP; count -= groups * TILE_GROUP) {
+            add_groups(at, groups, bits, rows, words, x, width, of);
+            words += groups * group_words;
+            x += groups * TILE_GROUP / 2 * width;
+        }
+        for (; count > 0; count -= TILE_GROUP, words += group_words, x += TILE_GROUP / 2 * width)
+            add_groups(at, 1, bits, rows, words, x, width, of);
+        return x;
+    }
+    for (int64_t i = 0; i < count; words++, x += width) {
         add_unit(at, 0, bits, rows, words, x, width);
-        x += unit_pairs(bits) * width;
         i += 2 * unit_pairs(bits);
         if ((k + i) % TILE_GROUP == 0 || k + i >= end)
             end_groups(at, 1, rows, of, width);
@@ -317,15 +331,19 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
             const int64_t group_left = TILE_GROUP - k % TILE_GROUP;
             here = k == at.k ? lead : block;
             here = here < end - k ? here : end - k;
-            fetch_lines(&next.runs[0], GMM_TILE);
             if (here < block || at.columns < GMM_TILE || (block < TILE_GROUP && group_left < block)) {
-                vf32 words[GMM_TILE];
+                vf32 words[BLOCK_WORDS];
+                fetch_lines(&next.runs[0], GMM_TILE * unit_words(bits));
                 load_part(call, column, at.columns, k, here, bits, words);
-                x = add_part(&all, k, here, call->k, bits, rows, words, x, width, &of);
+                x = add_part(&all, side, k, here, call->k, bits, rows, words, x, width, &of);
                 continue;
             }
-            vf32 words[GMM_TILE];
-            load_block(call, column, k, bits, words);
+            vf32 words[BLOCK_WORDS];
+            load_block(call, column, k, block, bits, &next.runs[0], words);
+            if (unit_words(bits) > 1) {
+                x = add_part(&all, side, k, block, call->k, bits, rows, words, x, width, &of);
+                continue;
+            }
             if (block < TILE_GROUP) {
 #pragma GCC unroll 16
                 for (int i = 0; i < GMM_TILE; i++, x += width)
@@ -379,19 +397,21 @@ static inline __attribute__((always_inline)) void store_pairs(const vf32 *words,
 static inline __attribute__((always_inline)) void fill_panel(const gmm_tile_call *call, const chunk *at, int bits,
                                                              const panel *to)
 {
+    const int64_t block = block_of(bits) < CHUNK ? block_of(bits) : CHUNK;
+
     if (at->k % PIECE == 0)
         fill_scales(call, at, to);
     for (int64_t k = 0, here; k < at->count; k += here) {
-        here = k == 0 ? lead_of(call, at->column, at->k, bits) : block_of(bits);
+        here = k == 0 ? lead_of(call, at->column, at->k, bits) : block;
         here = here < at->count - k ? here : at->count - k;
         for (int64_t c = 0; c < GMM_PANEL; c += GMM_TILE) {
             float *pairs = to->pairs + k / 2 * GMM_PANEL + c;
-            vf32 words[GMM_TILE];
-            if (here == block_of(bits) && at->columns - c >= GMM_TILE) {
-                load_block(call, at->column + c, at->k + k, bits, words);
-                store_pairs(words, block_of(bits), bits, pairs);
+            vf32 words[BLOCK_WORDS];
+            if (here == block && at->columns - c >= GMM_TILE) {
+                load_block(call, at->column + c, at->k + k, block, bits, NULL, words);
+                store_pairs(words, block, bits, pairs);
             } else {
-                vf32 some[GMM_TILE];
+                vf32 some[BLOCK_WORDS];
                 load_part(call, at->column + c, at->columns - c, at->k + k, here, bits, some);
                 store_pairs(some, here, bits, pairs);
             }
