@@ -72,7 +72,7 @@ typedef struct {
 /* The last byte of a line is asked for: the line in which a column begins came with the one before. */
 static inline run run_of(const void *first, int64_t offset, int64_t bytes, int64_t step, int64_t columns)
 {
-    if (!first || bytes == 0)
+    if (!first || bytes == 0 || columns <= 0)
         return (run){0};
     return (run){(uintptr_t)first + (uintptr_t)offset + 63, 0, bytes, step, columns};
 }
@@ -119,6 +119,22 @@ static inline int64_t pieces_ahead(const gmm_tile_call *call, int bits)
     return pieces < 1 ? 1 : pieces < 8 ? pieces : 8;
 }
 
+/* Columns that lie one behind the other, as one. */
+static inline run joined(run of)
+{
+    return of.columns > 0 && of.bytes == of.step ? (run){of.from, 0, of.bytes * of.columns, of.step, 1} : of;
+}
+
+static inline __attribute__((always_inline)) void pass_lines(run *of, int64_t lines)
+{
+    of->at += lines * 64;
+    if (of->at >= of->bytes) {
+        of->at = 0;
+        of->from += (uintptr_t)of->step;
+        of->columns--;
+    }
+}
+
 static inline __attribute__((always_inline)) void fetch_lines(run *of, int64_t lines)
 {
     while (lines > 0 && of->columns > 0) {
@@ -127,13 +143,22 @@ static inline __attribute__((always_inline)) void fetch_lines(run *of, int64_t l
         for (int64_t i = 0; i < here; i++)
             __builtin_prefetch(line + i * 64, 0, 2);
         lines -= here;
-        of->at += here * 64;
-        if (here == left) {
-            of->at = 0;
-            of->from += (uintptr_t)of->step;
-            of->columns--;
-        }
+        pass_lines(of, here);
     }
+}
+
+/* The first of so many lines, which whoever calls is to fetch; or NULL, if they do not lie side by side: they are
+ * fetched here, if there are any. */
+static inline __attribute__((always_inline)) const char *take_lines(run *of, int64_t lines)
+{
+    const char *first = (const char *)of->from + of->at;
+
+    if (of->columns <= 0 || of->bytes - of->at < lines * 64) {
+        fetch_lines(of, lines);
+        return NULL;
+    }
+    pass_lines(of, lines);
+    return first;
 }
 
 /* All lines of the next column. */
@@ -208,6 +233,7 @@ static inline __attribute__((always_inline)) int64_t lead_of(const gmm_tile_call
 /* Sums of some rows, a constant number, and 16 columns; and of the groups in hand, which are not scaled yet. */
 typedef struct {
     vf32 sums[ROWS], group[ROWS];
+    const char *lines; /* to be fetched meanwhile, one for a word, unless NULL */
 } row_sums;
 
 /* What belongs to groups: of 16 columns, and of rows of lhs. `at` is the group that comes next. */
@@ -241,6 +267,11 @@ static inline __attribute__((always_inline)) void end_groups(row_sums *at, int g
 static inline __attribute__((always_inline)) void add_unit(row_sums *at, int number, int bits, int rows,
                                                            const vf32 *words, const float *x, int64_t width)
 {
+    if (at->lines) {
+#pragma GCC unroll 5
+        for (int i = 0; i < unit_words(bits); i++, at->lines += 64)
+            __builtin_prefetch(at->lines, 0, 2);
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < unit_pairs(bits); i++) {
         __m512bh pair = TILE_PAIR(bits, words, i);
@@ -302,6 +333,9 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
     const int64_t width = rows > 4 ? 8 : rows > 2 ? 4 : rows; /* of the packed rows: a constant */
     const int64_t block = block_of(bits), group_words = TILE_GROUP * bits / 32;
     const int64_t ahead = pieces_ahead(call, bits);
+    /* Codes that take longer to decode than to read: lines are fetched meanwhile, not before. Neither this nor joined
+     * runs pay with short groups. */
+    const bool spread = bits <= 6 && TILE_GROUP >= 32;
     const int64_t most = block / TILE_GROUP < 4 ? block / TILE_GROUP : 4;
     const int side = (int)(ROWS / rows < most ? ROWS / rows : most); /* groups side by side */
     const int shift = TILE_SHIFT(call);
@@ -316,6 +350,8 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
     for (; at.k < call->k; at.k += at.count) {
         at.count = call->k - at.k < PIECE ? call->k - at.k : PIECE;
         fetching next = fetch_after(call, &at, GMM_TILE, PIECE, ahead);
+        for (int i = 0; i < 2 + TILE_MIDDLES && TILE_GROUP >= 32; i++)
+            next.runs[i] = joined(next.runs[i]);
         for (int i = 1; i < 2 + TILE_MIDDLES; i++)
             fetch_lines(&next.runs[i], INT64_MAX);
         const int64_t end = at.k + at.count, lead = lead_of(call, column, at.k, bits);
@@ -333,13 +369,15 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
             here = here < end - k ? here : end - k;
             if (here < block || at.columns < GMM_TILE || (block < TILE_GROUP && group_left < block)) {
                 vf32 words[BLOCK_WORDS];
+                all.lines = NULL;
                 fetch_lines(&next.runs[0], GMM_TILE * unit_words(bits));
                 load_part(call, column, at.columns, k, here, bits, words);
                 x = add_part(&all, side, k, here, call->k, bits, rows, words, x, width, &of);
                 continue;
             }
             vf32 words[BLOCK_WORDS];
-            load_block(call, column, k, block, bits, &next.runs[0], words);
+            all.lines = spread ? take_lines(&next.runs[0], GMM_TILE * unit_words(bits)) : NULL;
+            load_block(call, column, k, block, bits, spread ? NULL : &next.runs[0], words);
             if (unit_words(bits) > 1) {
                 x = add_part(&all, side, k, block, call->k, bits, rows, words, x, width, &of);
                 continue;
