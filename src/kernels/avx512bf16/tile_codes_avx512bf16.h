@@ -16,6 +16,21 @@ static inline __attribute__((always_inline)) __m512i halves_of_unit(int bits, co
     return i % 2 == 0 ? _mm512_mask_blend_epi16(0xaaaaaaaa, first, second) : _mm512_shrdi_epi32(first, second, 16);
 }
 
+/* Of pairs of halves, the bits from `shift` on of the first and the second. The instruction takes a constant. */
+static inline __attribute__((always_inline)) __m512i across_halves(__m512i first, __m512i second, int shift)
+{
+    switch (shift) {
+    case 12:
+        return _mm512_shrdi_epi16(first, second, 12);
+    case 13:
+        return _mm512_shrdi_epi16(first, second, 13);
+    case 14:
+        return _mm512_shrdi_epi16(first, second, 14);
+    default:
+        return _mm512_shrdi_epi16(first, second, 15);
+    }
+}
+
 /* Codes i of both halves of a unit, in the lowest bits of 16, with other bits above them. */
 static inline __attribute__((always_inline)) __m512i codes_of_unit(int bits, const vf32 *words, int i)
 {
@@ -23,7 +38,7 @@ static inline __attribute__((always_inline)) __m512i codes_of_unit(int bits, con
 
     if (shift + bits <= 16)
         return _mm512_srli_epi16(halves_of_unit(bits, words, half), (unsigned)shift);
-    return _mm512_shrdi_epi16(halves_of_unit(bits, words, half), halves_of_unit(bits, words, half + 1), shift);
+    return across_halves(halves_of_unit(bits, words, half), halves_of_unit(bits, words, half + 1), shift);
 }
 
 /* Likewise as bf16 numbers of a table: its permutation takes five bits, so it repeats itself for fewer. */

@@ -315,7 +315,7 @@ static inline __attribute__((always_inline)) const float *add_part(row_sums *at,
             words += groups * group_words;
             x += groups * TILE_GROUP / 2 * width;
         }
-        for (; count > 0; count -= TILE_GROUP, words += group_words, x += TILE_GROUP / 2 * width)
+        for (; groups > 1 && count > 0; count -= TILE_GROUP, words += group_words, x += TILE_GROUP / 2 * width)
             add_groups(at, 1, bits, rows, words, x, width, of);
         return x;
     }
@@ -369,21 +369,21 @@ static inline __attribute__((always_inline)) void columns_by_rows(const gmm_tile
             const int64_t group_left = TILE_GROUP - k % TILE_GROUP;
             here = k == at.k ? lead : block;
             here = here < end - k ? here : end - k;
-            if (here < block || at.columns < GMM_TILE || (block < TILE_GROUP && group_left < block)) {
-                vf32 words[BLOCK_WORDS];
-                all.lines = NULL;
-                fetch_lines(&next.runs[0], GMM_TILE * unit_words(bits));
-                load_part(call, column, at.columns, k, here, bits, words);
-                x = add_part(&all, side, k, here, call->k, bits, rows, words, x, width, &of);
+            const bool whole = here == block && at.columns >= GMM_TILE && (block >= TILE_GROUP || group_left >= block);
+            all.lines = spread && whole ? take_lines(&next.runs[0], GMM_TILE * unit_words(bits)) : NULL;
+            if (!whole || unit_words(bits) > 1) {
+                vf32 some[BLOCK_WORDS];
+                if (whole) {
+                    load_block(call, column, k, block, bits, spread ? NULL : &next.runs[0], some);
+                } else {
+                    fetch_lines(&next.runs[0], GMM_TILE * unit_words(bits));
+                    load_part(call, column, at.columns, k, here, bits, some);
+                }
+                x = add_part(&all, side, k, here, call->k, bits, rows, some, x, width, &of);
                 continue;
             }
-            vf32 words[BLOCK_WORDS];
-            all.lines = spread ? take_lines(&next.runs[0], GMM_TILE * unit_words(bits)) : NULL;
+            vf32 words[GMM_TILE];
             load_block(call, column, k, block, bits, spread ? NULL : &next.runs[0], words);
-            if (unit_words(bits) > 1) {
-                x = add_part(&all, side, k, block, call->k, bits, rows, words, x, width, &of);
-                continue;
-            }
             if (block < TILE_GROUP) {
 #pragma GCC unroll 16
                 for (int i = 0; i < GMM_TILE; i++, x += width)
@@ -578,7 +578,7 @@ static inline __attribute__((always_inline)) void tile_multiply(const gmm_tile_c
     }
 }
 
-static int64_t tile_scratch_bytes(int64_t tiles)
+static __attribute__((unused)) int64_t tile_scratch_bytes(int64_t tiles)
 {
     (void)tiles;
     return (PANEL_PAIRS + (1 + TILE_MIDDLES) * PIECE_GROUPS * GMM_PANEL) * (int64_t)sizeof(float);

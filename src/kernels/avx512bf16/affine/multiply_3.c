@@ -1,0 +1,5 @@
+/* multiply_3.c - tile sums of affine codes of 3 bits, for tile_affine_avx512bf16.c. */
+/* SPDX-License-Identifier: MIT */
+#define CODE_BITS 3
+#define MULTIPLY gmm_tile_affine3_multiply
+#include "kernels/avx512bf16/tile_affine_avx512bf16_body.h"
