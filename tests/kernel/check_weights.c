@@ -6,7 +6,6 @@
 
 #include "formats/numbers.h"
 #include "kernel_check.h"
-#include "kernels/tile.h"
 
 enum {
     MANY = 18 /* affine: all bits and groups, with one type of scales and biases */
